@@ -1,0 +1,100 @@
+"""gandist: distributed training of generative adversarial networks.
+
+Everything that a plugin or a script imports. Names are looked up on first use, so that `gandist --help` needs no torch.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gandist.contract.collective import all_sum
+    from gandist.contract.component import Component
+    from gandist.contract.components import (
+        Architecture,
+        Dataset,
+        Loss,
+        Optimizer,
+        Regularizer,
+        Schedule,
+        Source,
+        Watcher,
+    )
+    from gandist.contract.facts import Facts
+    from gandist.contract.hookspecs import hookimpl
+    from gandist.contract.noise import Noise
+    from gandist.contract.turn import Memory, Seen, Turn, Verdict, slopes
+    from gandist.errors import CheckpointError, ConfigError, GandistError, RunError
+    from gandist.launch.run import train
+    from gandist.using.load import load
+
+try:
+    __version__ = version("gandist")
+except PackageNotFoundError:
+    __version__ = "0+unknown"
+
+_HOME = {
+    "Architecture": "contract.components",
+    "CheckpointError": "errors",
+    "Component": "contract.component",
+    "ConfigError": "errors",
+    "Dataset": "contract.components",
+    "Facts": "contract.facts",
+    "GandistError": "errors",
+    "Loss": "contract.components",
+    "Memory": "contract.turn",
+    "Noise": "contract.noise",
+    "Optimizer": "contract.components",
+    "Regularizer": "contract.components",
+    "RunError": "errors",
+    "Schedule": "contract.components",
+    "Seen": "contract.turn",
+    "Source": "contract.components",
+    "Turn": "contract.turn",
+    "Verdict": "contract.turn",
+    "Watcher": "contract.components",
+    "all_sum": "contract.collective",
+    "hookimpl": "contract.hookspecs",
+    "load": "using.load",
+    "slopes": "contract.turn",
+    "train": "launch.run",
+}
+
+__all__ = [
+    "Architecture",
+    "CheckpointError",
+    "Component",
+    "ConfigError",
+    "Dataset",
+    "Facts",
+    "GandistError",
+    "Loss",
+    "Memory",
+    "Noise",
+    "Optimizer",
+    "Regularizer",
+    "RunError",
+    "Schedule",
+    "Seen",
+    "Source",
+    "Turn",
+    "Verdict",
+    "Watcher",
+    "all_sum",
+    "hookimpl",
+    "load",
+    "slopes",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gandist' has no attribute {name!r}")
+    value = getattr(import_module(f"gandist.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

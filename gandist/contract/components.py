@@ -1,0 +1,199 @@
+"""The kinds of component that a plugin may provide."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+from torch import Tensor, nn
+
+from gandist.contract.component import Component
+from gandist.contract.facts import Facts
+from gandist.contract.noise import key
+
+
+class Regularizer(Component):
+    """A term added to a player's total: weight × every × term, on every `every`-th turn of that player.
+
+    Having a method named after a player (`discriminator`, `generator`) is taking part in that player's turns; it gets
+    the turn and returns a scalar, a mean over the samples of `turn`.
+    """
+
+    kind: ClassVar[str] = "regularizers"
+
+    weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Factor of the term in the player's total."""
+    every: int = Field(default=1, ge=1)
+    """Play on every n-th turn, n times as heavy (lazy regularisation; Karras et al. 2020, section 3.1)."""
+
+    def method(self, role: str) -> Any | None:
+        """The method for that player's turns, or None if this regularizer takes no part in them."""
+        return getattr(self, role, None) if role not in Regularizer.model_fields else None
+
+
+class Loss(Component):
+    """Which turns are played and what each player minimises: one method per name in `turns`.
+
+    Each gets the turn and returns scalars by name; "total" is minimised, the others are only logged. A term must be a
+    mean over the samples of `turn`, unless the class says that it `couples`.
+
+    Example:
+        class NonSaturating(Loss):
+            name: ClassVar[str] = "non-saturating"
+
+            def discriminator(self, turn):
+                return {"total": softplus(-turn.on_real.logits).mean() + softplus(turn.on_fake.logits).mean()}
+
+            def generator(self, turn):
+                return {"total": softplus(-turn.on_fake.logits).mean()}
+    """
+
+    kind: ClassVar[str] = "losses"
+    turns: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
+    """Players in the order in which a step plays them; may be a property (five discriminator turns, then one)."""
+
+    regularizers: tuple[SerializeAsAny[Regularizer], ...] = ()
+    """Terms added to the players' totals."""
+
+    def method(self, role: str) -> Any:
+        """The method that plays `role`."""
+        return getattr(self, role)
+
+    @property
+    def fresh_batches(self) -> tuple[bool, ...]:
+        """For each turn, whether it takes a fresh batch: the first does, and a player that has had the current one."""
+        served: set[str] = set()
+        fresh = []
+        for number, role in enumerate(self.turns):
+            fresh.append(number == 0 or role in served)
+            served = {role} if fresh[-1] else served | {role}
+        return tuple(fresh)
+
+    @property
+    def needed(self) -> dict[str, list[tuple[str, str]]]:
+        """Player → (attribute, who needs it), over the loss and its regularizers."""
+        wanted: dict[str, list[tuple[str, str]]] = {}
+        for component in (self, *self.regularizers):
+            for player, attributes in component.needs.items():
+                wanted.setdefault(player, []).extend((attribute, component.name) for attribute in attributes)
+        return wanted
+
+
+class Architecture(Component):
+    """Builds the players. Weights are initialised under a seeded random state: draw from torch's as usual.
+
+    A generator is a module with `draw(noise, n)` → latents (a tensor, tuple or dict) and `forward(latents, labels)` →
+    images (B, C, H, W) in [-1, 1], or points (B, D). A discriminator's `forward(images, labels)` returns logits (B,)
+    or a `Verdict`; its `divisor`, if it has one, is what the number of rows must divide by.
+    """
+
+    kind: ClassVar[str] = "architectures"
+
+    @abstractmethod
+    def build(self, facts: Facts) -> dict[str, nn.Module]:
+        """The players by name. Those that no turn of the loss names stay frozen, in eval mode."""
+        raise TypeError(f"{type(self).__name__} has no build(facts)")
+
+    def players(self, facts: Facts, seed: int) -> dict[str, nn.Module]:
+        """What `build` makes from this seed. The caller's random state stays as it is."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key(seed, "build"))
+            return self.build(facts)
+
+    def refuse(self, facts: Facts) -> str | None:
+        """Why this architecture cannot take such data ("makes 28×28 images, the data set has 32×32"), or None."""
+        return None
+
+
+class Source:
+    """An opened data set: map-style, so that any number of workers reads any part of it in any order."""
+
+    facts: Facts
+    slow: ClassVar[bool] = False
+    """Whether reading decodes files, so that `loaders` processes pay; in-memory sources are read in place."""
+
+    def __len__(self) -> int:
+        return self.facts.size
+
+    @abstractmethod
+    def read(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """The samples: {"real": uint8 (B, C, H, W) or float32 (B, D), "labels": int64 (B,) if there are any}."""
+        raise TypeError(f"{type(self).__name__} has no read(indices)")
+
+    def streams(self) -> Mapping[str, Source]:
+        """The sources that are shuffled and read side by side (two domains of different sizes); usually only itself."""
+        return {"": self}
+
+
+class Dataset(Component):
+    """Where samples come from."""
+
+    kind: ClassVar[str] = "datasets"
+
+    loaders: int = Field(default=0, ge=0, le=256)
+    """Processes per worker that read and decode ahead; 0 reads in the worker itself. In-memory data needs none."""
+
+    @abstractmethod
+    def open(self) -> Source:
+        """Finds the data, downloading or reading its index if need be. Raises ConfigError naming what is missing."""
+        raise TypeError(f"{type(self).__name__} has no open()")
+
+
+class Schedule(BaseModel):
+    """How a learning rate changes with the images seen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    warmup: int = Field(default=0, ge=0)
+    """Images over which the learning rate rises linearly from 0."""
+    decay: Literal["none", "linear", "cosine"] = "none"
+    """How it falls from its full value to 0 at the run's last image, after the warm-up and `hold`."""
+    hold: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the run before the decay begins."""
+
+    def factor(self, images: int, total: int) -> float:
+        """What the learning rate is multiplied by after `images` of `total` images."""
+        warm = min(1.0, (images + 1) / self.warmup) if self.warmup else 1.0
+        begin = max(self.warmup, self.hold * total)
+        progress = min(1.0, max(0.0, (images - begin) / max(1.0, total - begin)))
+        if self.decay == "linear":
+            return warm * (1.0 - progress)
+        if self.decay == "cosine":
+            return warm * 0.5 * (1.0 + math.cos(math.pi * progress))
+        return warm
+
+
+class Optimizer(Component):
+    """What moves a player's weights."""
+
+    kind: ClassVar[str] = "optimizers"
+
+    lr: float = Field(default=2e-4, gt=0, allow_inf_nan=False)
+    """Learning rate."""
+    schedule: Schedule = Schedule()
+    """Warm-up and decay of the learning rate."""
+
+    @abstractmethod
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The torch optimizer over these parameters."""
+        raise TypeError(f"{type(self).__name__} has no build(parameters)")
+
+
+class Watcher(Component):
+    """Somebody who watches a run; its fields are its section of the config, `tracking.NAME`."""
+
+    kind: ClassVar[str] = "watchers"
+    place: ClassVar[Literal["rank 0", "driver"]] = "rank 0"
+    """Which process calls it: beside the weights, or where the command was typed."""
+
+    @abstractmethod
+    def watch(self, run: Any) -> object | None:
+        """An object with any of the hooks `gandist_on_…` (marked with `hookimpl`), or None to stay away."""
+        raise TypeError(f"{type(self).__name__} has no watch(run)")
+
+
+KINDS: tuple[type[Component], ...] = (Loss, Regularizer, Architecture, Dataset, Optimizer, Watcher)

@@ -1,0 +1,77 @@
+"""The whole contract of a plugin: what it may provide, and what it may watch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gandist.contract.components import Architecture, Dataset, Loss, Optimizer, Regularizer, Watcher
+
+hookspec = pluggy.HookspecMarker("gandist")
+hookimpl = pluggy.HookimplMarker("gandist")
+
+
+@hookspec
+def gandist_losses() -> list[type[Loss]]:  # type: ignore[empty-body]
+    """Losses to register. Called once, when the plugins are discovered; so are all hooks that provide."""
+
+
+@hookspec
+def gandist_regularizers() -> list[type[Regularizer]]:  # type: ignore[empty-body]
+    """Regularizers to register."""
+
+
+@hookspec
+def gandist_architectures() -> list[type[Architecture]]:  # type: ignore[empty-body]
+    """Architectures to register."""
+
+
+@hookspec
+def gandist_datasets() -> list[type[Dataset]]:  # type: ignore[empty-body]
+    """Data sets to register."""
+
+
+@hookspec
+def gandist_optimizers() -> list[type[Optimizer]]:  # type: ignore[empty-body]
+    """Optimizers to register."""
+
+
+@hookspec
+def gandist_watchers() -> list[type[Watcher]]:  # type: ignore[empty-body]
+    """Watchers to register; each gets the section `tracking.NAME` of the config."""
+
+
+@hookspec
+def gandist_on_train_start(run: Any) -> None:
+    """Called once, before the first step. `run` has name, folder, config, world_size, resumed_from (a step or None),
+    and request("stop" | "save")."""
+
+
+@hookspec
+def gandist_on_log(run: Any, step: int, scalars: dict[str, float]) -> None:
+    """Called at logging steps only, with floats that are already reduced over ranks; `images` is among them."""
+
+
+@hookspec
+def gandist_on_samples(run: Any, step: int, images: Tensor) -> None:
+    """Called with samples of the smoothed generator for the same latents each time: uint8 (B, C, H, W) or points."""
+
+
+@hookspec
+def gandist_on_evaluation(run: Any, step: int, metrics: dict[str, float]) -> None:
+    """Called with the metrics of an evaluation, by name."""
+
+
+@hookspec
+def gandist_on_checkpoint(run: Any, step: int, path: Path) -> None:
+    """Called when a checkpoint is whole on storage."""
+
+
+@hookspec
+def gandist_on_train_end(run: Any, error: BaseException | None) -> None:
+    """Called once, also when the run stops early or fails; `error` is None unless it failed."""
