@@ -1,0 +1,197 @@
+"""Every key of a config: type, default, bounds, and what it does."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+
+from gandist.contract.components import Architecture, Dataset, Loss, Optimizer, Watcher
+
+
+class Section(BaseModel):
+    """A part of the config. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Run(Section):
+    """Which run this is."""
+
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run and of its folder; the config file's stem by default."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Everything random in a run is a function of it."""
+
+
+class Ema(Section):
+    """The smoothed generator: a moving average of its weights, which samples and scores are made with."""
+
+    half_life: int = Field(default=20_000, ge=0)
+    """Images after which a weight's influence has halved; 0 keeps no average."""
+    ramp_up: float = Field(default=0.05, ge=0.0, le=1.0, allow_inf_nan=False)
+    """The half-life is at most this share of the images seen (Karras et al. 2020, their code); 0 for no ramp."""
+
+
+class Train(Section):
+    """How long and how to train. What ends in `every` counts steps; `images` and `half_life` count images."""
+
+    images: int = Field(default=150_000, ge=1)
+    """Real images shown to the discriminator in the whole run."""
+    batch_size: int = Field(default=64, ge=1)
+    """Rows of the global batch, over all workers together."""
+    micro_batch: int | None = Field(default=None, ge=1)
+    """At most this many rows go through a worker at once; null puts its whole share through."""
+    ema: Ema = Ema()
+    """Smoothing of the generator."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 runs the networks under autocast; weights, penalties' norms and optimizers stay fp32."""
+    sync_batchnorm: bool = False
+    """Batch norm over the global batch instead of each worker's share."""
+    deterministic: bool = False
+    """Deterministic kernels on GPUs (CPU runs are deterministic anyway)."""
+    log_every: int = Field(default=50, ge=1)
+    """Steps between log lines."""
+    sample_every: int = Field(default=500, ge=0)
+    """Steps between sample grids; 0 means at the end only."""
+    save_every: int = Field(default=1000, ge=0)
+    """Steps between checkpoints; 0 means at the end only."""
+    keep: int = Field(default=2, ge=1)
+    """Newest checkpoints kept."""
+
+
+def read_workers(value: Any) -> Any:
+    """A number, or "MIN..MAX"."""
+    if isinstance(value, str) and ".." in value:
+        low, _, high = value.partition("..")
+        if low.strip().isdigit() and high.strip().isdigit() and 1 <= int(low) <= int(high):
+            return value.replace(" ", "")
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and value.isdigit():
+        return int(value)
+    raise ValueError(f"should be a number of workers (0 runs in this process) or MIN..MAX, not {value!r}")
+
+
+class Cluster(Section):
+    """Where the run goes. Nothing here changes what is computed."""
+
+    workers: Annotated[int | str, BeforeValidator(read_workers)] = 1
+    """Processes that train, one per GPU if there are any; 0 trains in this process; "1..8" lets Ray grow and shrink."""
+    threads: int = Field(default=1, ge=1, le=1024)
+    """CPU threads per worker."""
+    gpu: Literal["auto"] | bool = "auto"
+    """Whether each worker takes a GPU; auto: where there are enough of them."""
+    storage: str = Field(default="runs", min_length=1)
+    """Folder that holds the run folders; every node must see it."""
+    max_failures: int = Field(default=3, ge=-1)
+    """Restarts after a lost worker before the run is given up; -1 for no limit."""
+    timeout: int = Field(default=300, ge=10)
+    """Seconds that a collective operation waits for the slowest worker."""
+
+    @field_validator("storage")
+    @classmethod
+    def _is_a_folder(cls, storage: str) -> str:
+        if "://" in storage:
+            raise ValueError(f"should be a folder that every node sees, is the URL {storage!r}; give a mounted path")
+        return storage
+
+    @property
+    def most_workers(self) -> int:
+        """Upper end of `workers`."""
+        return int(str(self.workers).split("..")[-1])
+
+    @property
+    def fewest_workers(self) -> int:
+        """Lower end of `workers`."""
+        return int(str(self.workers).split("..")[0])
+
+
+class Evaluate(Section):
+    """Scores during training and at its end."""
+
+    every: int = Field(default=0, ge=0)
+    """Steps between evaluations; 0 means none, at the end neither."""
+    features: Literal["classifier"] = "classifier"
+    """Feature space of the metrics: a small classifier that gandist trains on the labelled data set."""
+    metrics: tuple[str, ...] = ("frechet",)
+    """What to compute."""
+    count: int = Field(default=2000, ge=2)
+    """Samples that are scored."""
+
+
+DEFAULT_OPTIMIZER = "adam"
+
+
+def fill_in(data: Any) -> Any:
+    """The mapping of a whole config with the names that its sections leave out: an optimizer is Adam, a watcher is
+    called as its key, and every installed watcher has a section."""
+    if not isinstance(data, dict):
+        return data
+    data = dict(data)
+    optimizers = data.get("optimizer")
+    if isinstance(optimizers, dict):
+        data["optimizer"] = {
+            player: {"name": DEFAULT_OPTIMIZER, **given} if isinstance(given, dict) else given
+            for player, given in optimizers.items()
+        }
+    watchers = data.get("tracking", {})
+    if isinstance(watchers, dict):
+        from gandist.contract.discovery import installed
+
+        names = [watcher.name for watcher in installed().components(Watcher)]
+        filled = {name: {} for name in names} | {key: {} if given is None else given for key, given in watchers.items()}
+        data["tracking"] = {
+            key: {"name": key, **given} if isinstance(given, dict) else given for key, given in filled.items()
+        }
+    return data
+
+
+class Config(Section):
+    """A whole run."""
+
+    run: Run
+    """Name and seed."""
+    dataset: SerializeAsAny[Dataset]
+    """Where samples come from."""
+    architecture: SerializeAsAny[Architecture]
+    """The players' networks."""
+    loss: SerializeAsAny[Loss]
+    """What the players minimise, and in which turns."""
+    optimizer: dict[str, SerializeAsAny[Optimizer]] = Field(default_factory=dict)
+    """Player → optimizer; Adam with its defaults for players not named."""
+    train: Train = Train()
+    """Length, batch, precision, intervals."""
+    cluster: Cluster = Cluster()
+    """Workers, threads, storage."""
+    evaluate: Evaluate = Evaluate()
+    """Scores."""
+    tracking: dict[str, SerializeAsAny[Watcher]] = Field(default_factory=dict)
+    """Watcher → its settings; every installed watcher is there with its defaults."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        return fill_in(data)
+
+    @model_validator(mode="after")
+    def _every_player_has_an_optimizer(self) -> Self:
+        missing = [role for role in self.loss.turns if role not in self.optimizer]
+        if missing:
+            from pydantic import TypeAdapter
+
+            usual = TypeAdapter(Optimizer).validate_python({"name": DEFAULT_OPTIMIZER})
+            # A frozen model's dict may still be filled in while it is being made.
+            self.optimizer.update(dict.fromkeys(dict.fromkeys(missing), usual))
+        return self
+
+    @property
+    def images_per_step(self) -> int:
+        """Rows drawn in a step: as many fresh batches as the loss has discriminator turns, one if it has none."""
+        return self.train.batch_size * sum(self.loss.fresh_batches)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return math.ceil(self.train.images / self.images_per_step)
