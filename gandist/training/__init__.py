@@ -1,0 +1,1 @@
+"""The loop and what it turns: players, batches, turns, smoothing, checkpoints."""

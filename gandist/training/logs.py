@@ -1,0 +1,47 @@
+"""What a log line holds. docs/metrics.md lists every key."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gandist.contract.turn import Turn
+from gandist.training.state import State
+
+
+def terms_of(turn: Turn, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The terms of a part, and the discriminator's logits and probabilities on what it judged in its own turn."""
+    if turn.role != "discriminator":
+        return terms
+    judged = {f"logits/{name}": rows.mean() for name, rows in turn.seen.items() if name in ("real", "fake")}
+    certain = {
+        f"probability/{name}": torch.sigmoid(rows).mean()
+        for name, rows in turn.seen.items()
+        if name in ("real", "fake")
+    }
+    return {**terms, **judged, **certain}
+
+
+def log_line(
+    state: State, means: dict[str, float], speed: dict[str, float], evaluated: bool, device: torch.device
+) -> dict[str, float]:
+    """The scalars of a logging step, with their public names.
+
+    means: by "role/term", as `Scalars.reduce` gives them. evaluated: whether this step's metrics are fresh.
+    """
+    line: dict[str, float] = {"images": float(state.images)}
+    for name, value in means.items():
+        role, _, term = name.partition("/")
+        if "/" in term:
+            line[term] = value
+        else:
+            line[f"gradient_norm/{role}" if term == "gradient_norm" else f"loss/{name}"] = value
+    for role, player in state.players.items():
+        line[f"lr/{role}"] = player.lr
+    line |= speed
+    if device.type == "cuda":
+        line["memory/gpu_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
+        torch.cuda.reset_peak_memory_stats(device)
+    if evaluated:
+        line |= {f"evaluation/{name}": value for name, value in state.progress.metrics.items()}
+    return line

@@ -1,0 +1,156 @@
+"""The training loop: Algorithm 1 of Goodfellow et al. 2014, for any loss, any players and any number of ranks."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from gandist.config.schema import Config
+from gandist.contract.collective import distributed
+from gandist.contract.components import Source
+from gandist.contract.turn import Moment, Seen
+from gandist.training.batches import Batches
+from gandist.training.clock import Clock, due
+from gandist.training.logs import log_line, terms_of
+from gandist.training.players import divisor
+from gandist.training.run import RunView
+from gandist.training.sampling import samples
+from gandist.training.scalars import Scalars
+from gandist.training.shares import share
+from gandist.training.state import State
+from gandist.training.surroundings import Surroundings
+from gandist.training.turns import Table, explained, require_gradients
+
+PICTURE = {True: 64, False: 2048}
+"""Samples in a picture, of images and of points; always of the same latents."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a run ended: by itself, or early with a checkpoint because somebody asked for it."""
+
+    step: int
+    images: int
+    seconds: float
+    metrics: dict[str, float]
+    stopped: bool
+
+
+def train(config: Config, source: Source, around: Surroundings) -> Finished:
+    """Trains until `config.steps`, going on from the newest whole checkpoint in the run's folder.
+
+    A step plays every turn of the loss once. Raises RunError if a value is not finite, memory runs out, a parameter
+    gets no gradient, or the ranks disagree; the last whole checkpoint stays.
+    """
+    loss, batch_size, seed = config.loss, config.train.batch_size, config.run.seed
+    state = State(config, source.facts, around)
+    own = share(batch_size, around.rank, around.world, config.train.micro_batch, divisor(state.networks))
+    batches = Batches(source, seed, own.span, config.dataset.loaders, around.device)
+    table, scalars, fresh = Table(state, own, around), Scalars(around.device), loss.fresh_batches
+    autocast = torch.autocast(around.device.type, torch.bfloat16, enabled=config.train.precision == "bf16")
+
+    resumed_from = state.resume()
+    progress = state.progress
+    announce = around.watch(_view(state, around, resumed_from)) if around.rank == 0 else _silent
+    if around.evaluator is not None and config.evaluate.every:
+        around.post("preparing the evaluation", progress.step, state.images)
+        around.evaluator.prepare()
+    announce("gandist_on_train_start")
+    rows = batches.peek(0)
+    table.rehearse(rows)
+    clock, begin, stop = Clock(), time.perf_counter() - progress.seconds, False
+
+    while progress.step < config.steps and not stop:
+        step, happens, wanted = progress.step, due(config, progress.step + 1), set[str]()
+        for number, role in enumerate(loss.turns):
+            if fresh[number]:
+                with clock.waiting():
+                    rows = batches.take(step * sum(fresh) + sum(fresh[:number]))
+            player, moment = state.act(role), Moment(seed, step, number, state.count(role, number))
+            player.schedule(state.images)
+            seen = []
+            for part, span in enumerate(own.parts):
+                turn = table.deal(role, rows, part, moment)
+                last = part == len(own.parts) - 1
+                with explained(turn, state), nullcontext() if last else player.unsynchronised():
+                    with autocast:
+                        objective, terms = player.move(turn, own.weight(span, around.world))
+                    objective.backward()
+                scalars.add(role, (step, number), terms_of(turn, terms), len(span) / batch_size)
+                seen.append(turn.seen)
+            require_gradients(player)
+            if happens.log or happens.save:
+                # The same on all ranks, hence divided among them for the sum that the logs are.
+                scalars.add(role, (step, number), {"gradient_norm": player.gradient_norm()}, 1 / around.world)
+            player.optimizer.step()
+            if role == "generator" and state.smoothing:
+                state.smoothing.follow(
+                    config.images_per_step / loss.turns.count(role), state.images + config.images_per_step
+                )
+            state.update_memories(role, Seen(role, seen, own.span))
+
+        progress.step += 1
+        progress.seconds = time.perf_counter() - begin
+        clock.step()
+        around.post("training", progress.step, state.images)
+        if happens.save:
+            scalars.check()
+        if happens.evaluate and around.evaluator is not None:
+            around.post("evaluating", progress.step, state.images)
+            state.broadcast_smoothed()
+            progress.metrics = around.evaluator.measure(state.generator, seed)
+            announce("gandist_on_evaluation", step=progress.step, metrics=progress.metrics)
+        if happens.log:
+            line = log_line(
+                state, scalars.reduce(), clock.read(config.images_per_step), happens.evaluate, around.device
+            )
+            announce("gandist_on_log", step=progress.step, scalars=line)
+            wanted = _requests(around)
+            stop = "stop" in wanted and progress.step < config.steps
+        if happens.sample and around.rank == 0 and "generator" in state.networks:
+            shown = PICTURE[source.facts.images]
+            drawn = samples(state.generator, source.facts, seed=seed, start=0, stop=shown, device=around.device)
+            announce("gandist_on_samples", step=progress.step, images=torch.cat(list(drawn)).cpu())
+        if happens.save or wanted:
+            around.post("saving", progress.step, state.images)
+            path = state.save()
+            announce("gandist_on_checkpoint", step=progress.step, path=path)
+
+    batches.close()
+    if around.rank == 0 and not stop and "generator" in state.networks:
+        state.write_generator()
+    announce("gandist_on_train_end", error=None)
+    return Finished(progress.step, state.images, progress.seconds, progress.metrics, stop)
+
+
+def _silent(hook: str, **facts: object) -> None:
+    """Watchers live on rank 0."""
+
+
+def _view(state: State, around: Surroundings, resumed_from: int | None) -> RunView:
+    return RunView(
+        id=state.progress.run_id,
+        name=state.config.run.name,
+        folder=around.folder,
+        config=state.config,
+        facts=state.facts,
+        world_size=around.world,
+        resumed_from=resumed_from,
+        request=around.request,
+        warn=around.warn,
+    )
+
+
+def _requests(around: Surroundings) -> set[str]:
+    """What rank 0 was asked for, on every rank: a decision that one rank took alone would leave the others waiting."""
+    known = ("stop", "save")
+    asked = around.requests() if around.rank == 0 else set()
+    if distributed():
+        flags = torch.tensor([name in asked for name in known], dtype=torch.int32, device=around.device)
+        dist.broadcast(flags, 0)
+        asked = {name for name, flag in zip(known, flags.tolist(), strict=True) if flag}
+    return asked

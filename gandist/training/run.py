@@ -1,0 +1,35 @@
+"""What hooks and watchers are told about a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from gandist.config.schema import Config
+from gandist.contract.facts import Facts
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run, as watchers see it. They can ask for a stop or a checkpoint; they cannot change what is computed.
+
+    id: made once, kept in the checkpoint. folder: of the run, on storage that every node sees.
+    resumed_from: step of the checkpoint that this attempt began with, None for a fresh start.
+    """
+
+    id: str
+    name: str
+    folder: Path
+    config: Config
+    facts: Facts
+    world_size: int
+    resumed_from: int | None
+    request: Callable[[Literal["stop", "save"]], None] = field(default=lambda what: None)
+    warn: Callable[[str], None] = field(default=lambda text: None)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.steps

@@ -1,0 +1,70 @@
+"""Samples by index: sample i of seed s is the same whatever the count, the batch, or the number of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gandist.contract.facts import Facts
+from gandist.contract.noise import Noise, key
+
+BLOCK = 64
+"""Latents are drawn in blocks of this many, so that reaching sample i never draws all before it."""
+
+
+def to_bytes(samples: Tensor) -> Tensor:
+    """Images in [-1, 1] as uint8, rounded and clamped; points stay float32."""
+    if samples.dim() != 4:
+        return samples.float()
+    return samples.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def draw(generator: nn.Module, seed: int, start: int, stop: int, classes: int, device: torch.device) -> tuple[Any, Any]:
+    """Latents and labels (int64, or None without classes) of the samples start ≤ i < stop of one block."""
+    block = start // BLOCK
+    begin = block * BLOCK
+    dtype = next((weight.dtype for weight in generator.parameters()), torch.float32)
+
+    def noise(name: str) -> Noise:
+        rows = {"start": start - begin, "stop": stop - begin, "total": BLOCK}
+        return Noise(seed, "sample", name, block, **rows, device=device, dtype=dtype)
+
+    latents = generator.draw(noise("latents"), stop - start)  # type: ignore[operator]
+    labels = (noise("labels").uniform(stop - start) * classes).long() if classes else None
+    return latents, labels
+
+
+@torch.no_grad()
+def samples(
+    generator: nn.Module,
+    facts: Facts,
+    *,
+    seed: int,
+    start: int,
+    stop: int,
+    device: torch.device,
+    label: int | None = None,
+) -> Iterator[Tensor]:
+    """The samples start ≤ i < stop in batches of at most `BLOCK`, as `to_bytes` gives them, made in eval mode.
+
+    Torch's random state stays as it was; what a network draws inside depends on seed and block.
+    label: ask for this class instead of drawing one per sample.
+    """
+    training = generator.training
+    generator.eval()
+    try:
+        while start < stop:
+            end = min(stop, (start // BLOCK + 1) * BLOCK)
+            latents, labels = draw(generator, seed, start, end, facts.classes, device)
+            if label is not None:
+                labels = torch.full((end - start,), label, dtype=torch.int64, device=device)
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                torch.manual_seed(key(seed, "inside", start // BLOCK))
+                images = generator(latents, labels)
+            yield to_bytes(images)
+            start = end
+    finally:
+        generator.train(training)

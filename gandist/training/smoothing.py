@@ -1,0 +1,37 @@
+"""The smoothed generator: an exponential moving average of its weights, with its half-life in images."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from gandist.config.schema import Ema
+
+
+class Smoothing:
+    """Keeps `module`, a copy of the generator whose weights follow it slowly; buffers are copied as they are."""
+
+    def __init__(self, generator: nn.Module, ema: Ema):
+        self.module = copy.deepcopy(generator).eval().requires_grad_(False)
+        self._ema = ema
+        self._slow = [p.data for p in self.module.parameters()]
+        self._fast = [p.data for p in generator.parameters()]
+        self._buffers = list(zip(self.module.buffers(), generator.buffers(), strict=True))
+
+    def decay(self, images: float, seen: int) -> float:
+        """What stays of the average after `images` more images, when `seen` have been seen."""
+        half_life = float(self._ema.half_life)
+        if self._ema.ramp_up:
+            half_life = min(half_life, seen * self._ema.ramp_up)
+        return 0.5 ** (images / max(half_life, 1e-8))
+
+    @torch.no_grad()
+    def follow(self, images: float, seen: int) -> None:
+        """One step of the average, after the generator's weights have moved."""
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            self._slow, self._fast, 1.0 - self.decay(images, seen)
+        )
+        for mine, theirs in self._buffers:
+            mine.copy_(theirs)

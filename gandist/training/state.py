@@ -1,0 +1,187 @@
+"""All that a run reads and a checkpoint holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from gandist.config.schema import Config
+from gandist.contract.collective import distributed
+from gandist.contract.facts import Facts
+from gandist.errors import CheckpointError, RunError
+from gandist.training import checkpoint
+from gandist.training.consistency import broadcast_buffers, require_equal
+from gandist.training.players import Player, build_memories, build_networks, taking_part
+from gandist.training.smoothing import Smoothing
+from gandist.training.surroundings import Surroundings
+
+SMOOTHED, MEMORY = "smoothed", "memory"
+
+
+@dataclass
+class Progress:
+    """How far the run is. Data order, latents, schedules and counts follow from `step`, so nothing else is kept."""
+
+    run_id: str
+    step: int = 0
+    seconds: float = 0.0
+    """Of training, over all attempts that survive."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Of the last evaluation."""
+
+
+class State:
+    """Networks, optimizers, memories, the smoothed generator and progress."""
+
+    def __init__(self, config: Config, facts: Facts, around: Surroundings):
+        self.config, self.facts, self._around = config, facts, around
+        built = build_networks(config, facts)
+        self.networks: dict[str, nn.Module] = {
+            name: network.to(around.device, around.dtype) for name, network in built.items()
+        }
+        acting = dict.fromkeys(config.loss.turns)
+        for name, network in self.networks.items():
+            network.train(name in acting).requires_grad_(name in acting)
+        self.memories = build_memories([config.loss, *config.loss.regularizers], facts)
+        for memory in self.memories.values():
+            memory.to(around.device)
+        self.players = {role: Player(role, self.networks[role], config, around.device) for role in acting}
+        self.smoothing = (
+            Smoothing(self.networks["generator"], config.train.ema)
+            if "generator" in acting and config.train.ema.half_life
+            else None
+        )
+        self.progress = Progress(around.run_id)
+
+    @property
+    def images(self) -> int:
+        """Rows of the batches drawn so far."""
+        return self.progress.step * self.config.images_per_step
+
+    @property
+    def generator(self) -> nn.Module:
+        """What samples are made with: the smoothed generator, or the generator itself where nothing is smoothed."""
+        return self.smoothing.module if self.smoothing else self.networks["generator"]
+
+    def act(self, role: str) -> Player:
+        """The player whose turn it is, with fresh gradients; everybody else is frozen."""
+        for name, player in self.players.items():
+            player.freeze(name != role)
+        self.players[role].optimizer.zero_grad(set_to_none=True)
+        return self.players[role]
+
+    def count(self, role: str, number: int) -> int:
+        """Turns that a player has had before turn `number` of the current step."""
+        turns = self.config.loss.turns
+        return self.progress.step * turns.count(role) + turns[:number].count(role)
+
+    def update_memories(self, role: str, seen) -> None:
+        """Lets every component that keeps memory and took part in the turn learn from what it saw."""
+        for component in taking_part(self.config.loss, role):
+            if component.key in self.memories:
+                with torch.no_grad():
+                    component.update(self.memories[component.key], seen)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Everything with tensors of its own, by the name it has in the checkpoint."""
+        smoothed = {SMOOTHED: self.smoothing.module} if self.smoothing else {}
+        return {**self.networks, **smoothed, **{f"{MEMORY}.{key}": memory for key, memory in self.memories.items()}}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All weights, buffers and memories by flat name."""
+        return {
+            f"{name}.{key}": tensor
+            for name, module in self.modules().items()
+            for key, tensor in module.state_dict().items()
+        }
+
+    def save(self) -> Path:
+        """Writes a checkpoint; all ranks call it. Raises RunError on all of them if rank 0 could not write."""
+        around, train = self._around, self.config.train
+        # Batch norm's running means follow each rank's own rows. Memories do not: they must agree by themselves.
+        broadcast_buffers([*self.networks.values(), self.generator])
+        optimizers = {role: player.optimizer.state_dict() for role, player in self.players.items()}
+        flat = self.tensors()
+        moments = {
+            f"optimizer of {role}.{index}.{name}": value
+            for role, state in optimizers.items()
+            for index, entries in state["state"].items()
+            for name, value in entries.items()
+            if isinstance(value, Tensor)
+        }
+        require_equal({**flat, **moments})
+        path, failure = around.folder / "checkpoints", ""
+        if around.rank == 0:
+            about = {"images": self.images, "versions": around.versions, "facts": asdict(self.facts)}
+            state = {"optimizers": optimizers, "progress": asdict(self.progress)}
+            try:
+                path = checkpoint.save(
+                    path, self.progress.step, flat, state, around.config_text, about, keep=train.keep
+                )
+            except OSError as error:
+                failure = str(error)
+        failure = _from_rank_0(failure)
+        if failure:
+            raise RunError(
+                f"the checkpoint of step {self.progress.step} could not be written: {failure}; "
+                f"those before it are whole"
+            )
+        return path
+
+    def resume(self) -> int | None:
+        """Goes back to the newest whole checkpoint of the folder; its step, or None if there is none."""
+        path = None
+        if self._around.rank == 0:
+            path, damaged = checkpoint.newest(self._around.folder / "checkpoints")
+            for bad, wrong in damaged.items():
+                instead = f"going on from {path.name}" if path else "starting from the beginning"
+                self._around.warn(f"{bad.name} is damaged ({wrong}); {instead}")
+        path = _from_rank_0(path)
+        if path is None:
+            return None
+        flat, state = checkpoint.load(path)
+        self._load_tensors(path, flat)
+        for role, player in self.players.items():
+            if role not in state["optimizers"]:
+                raise CheckpointError(f"{path}: has no optimizer of a {role}; it belongs to another run")
+            player.optimizer.load_state_dict(state["optimizers"][role])
+        self.progress = Progress(**state["progress"])
+        return self.progress.step
+
+    def _load_tensors(self, path: Path, flat: dict[str, Tensor]) -> None:
+        mine = self.tensors()
+        missing, extra = sorted(mine.keys() - flat.keys()), sorted(flat.keys() - mine.keys())
+        other = [name for name in mine.keys() & flat.keys() if mine[name].shape != flat[name].shape]
+        if missing or extra or other:
+            example = (missing + extra + other)[0]
+            raise CheckpointError(
+                f"{path}: belongs to other networks ({len(missing)} tensors missing, {len(extra)} unknown, "
+                f"{len(other)} of another shape, such as {example}); use --fresh or another run.name"
+            )
+        with torch.no_grad():
+            for name, tensor in mine.items():
+                tensor.copy_(flat[name])
+
+    def broadcast_smoothed(self) -> None:
+        """Makes the smoothed generator the same on all ranks: its buffers follow each rank's own share."""
+        broadcast_buffers([self.generator])
+
+    def write_generator(self) -> Path:
+        """Writes `generator.safetensors`: the smoothed generator's weights and buffers."""
+        path = self._around.folder / "generator.safetensors"
+        # One entry, and none that differs between two runs: the file of equal weights has an equal SHA-256.
+        checkpoint.write_tensors(path, self.generator.state_dict(), {"step": str(self.progress.step)})
+        return path
+
+
+def _from_rank_0(value):
+    """Rank 0's value on every rank."""
+    if not distributed():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, 0)
+    return box[0]

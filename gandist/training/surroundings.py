@@ -1,0 +1,57 @@
+"""What a run is given from outside: ranks, device, folder, and callables to those who watch, steer and score it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from gandist.training.run import RunView
+
+Announce = Callable[..., None]
+"""announce("gandist_on_log", step=…, scalars=…): tells every watcher; a watcher that fails is switched off."""
+
+
+class Evaluator(Protocol):
+    """Scores a generator. All ranks call both methods at the same time."""
+
+    def prepare(self) -> None:
+        """Makes ready what scores need: reference statistics, a trained classifier."""
+
+    def measure(self, generator: nn.Module, seed: int) -> dict[str, float]:
+        """The metrics of the smoothed generator by name, the same on all ranks."""
+        ...
+
+
+def _nobody(run: RunView) -> Announce:
+    return lambda hook, **facts: None
+
+
+@dataclass
+class Surroundings:
+    """The defaults are those of a run in one process that nobody watches."""
+
+    folder: Path
+    run_id: str = "local"
+    config_text: str = ""
+    rank: int = 0
+    world: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+    watch: Callable[[RunView], Announce] = _nobody
+    """Called once, on rank 0."""
+    post: Callable[[str, int, int], None] = lambda phase, step, images: None
+    """Where this rank is: phase, step, images."""
+    requests: Callable[[], set[str]] = set
+    """What has been asked for since the last call: "stop", "save". Called on rank 0."""
+    request: Callable[[str], None] = lambda what: None
+    """Asks for it."""
+    warn: Callable[[str], None] = lambda text: None
+    """Shows a line to the user."""
+    evaluator: Evaluator | None = None
+    versions: dict[str, Any] = field(default_factory=dict)
+    """Versions of gandist, torch and the plugins, for the manifest."""

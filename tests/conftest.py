@@ -1,0 +1,26 @@
+"""What all tests share: the project's own cache folder, and where the real data lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory):
+    """Tests neither read nor fill the user's cache."""
+    os.environ["GANDIST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder with real data sets."""
+    folder = os.environ.get("GANDIST_TEST_DATA")
+    if not folder:
+        pytest.skip("GANDIST_TEST_DATA names no folder with fashion-mnist/ and photos/")
+    return Path(folder)
