@@ -1,0 +1,63 @@
+"""What is worth keeping between runs: computed once per machine, written whole or not at all, read without pickle."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from gandist.training.checkpoint import write_tensors
+
+Stored = tuple[dict[str, Tensor], dict[str, str]]
+"""Tensors, and short texts about them."""
+
+
+def cache_folder() -> Path:
+    """$GANDIST_CACHE, else $XDG_CACHE_HOME/gandist, else ~/.cache/gandist."""
+    if own := os.environ.get("GANDIST_CACHE"):
+        return Path(own)
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "gandist"
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Holds the lock of `path` against other processes; False where the folder cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.with_suffix(".lock").open("w")
+    except OSError:
+        yield False
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield True
+
+
+def read(path: Path) -> Stored | None:
+    """A cached file, or None if it is missing or damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+
+
+def remembered(path: Path, make: Callable[[], Stored]) -> Stored:
+    """What `path` holds, made first if need be; of many processes that ask at once, one makes it.
+
+    A cache that cannot be written costs time, never a run.
+    """
+    with _alone(path) as writable:
+        if (found := read(path)) is not None:
+            return found
+        made = make()
+        if writable:
+            with suppress(OSError):
+                write_tensors(path, *made)
+        return made

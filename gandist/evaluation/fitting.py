@@ -1,0 +1,81 @@
+"""Trains the feature classifier on a labelled source."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gandist.contract.components import Source
+from gandist.contract.noise import key
+from gandist.evaluation.classifier import Classifier, shrink
+
+MOST_TRAINED, MOST_HELD_OUT = 20_000, 4_000
+_BATCH = 64
+_SHOWN = 120_000
+"""Images shown in the whole training, at least 2 and at most 16 times each."""
+_SHIFT = 1
+
+
+def order(source: Source, purpose: str) -> Tensor:
+    """A fixed shuffle of a source's indices, int64 (N,)."""
+    return torch.randperm(len(source), generator=torch.Generator().manual_seed(key("evaluation", purpose)))
+
+
+def held_out(source: Source) -> tuple[Tensor, Tensor]:
+    """Indices for training (four fifths, at most 20,000) and held out from it (one fifth, at most 4,000)."""
+    shuffled = order(source, "held out")
+    cut = max(1, len(source) // 5)
+    return shuffled[cut:][:MOST_TRAINED], shuffled[:cut][:MOST_HELD_OUT]
+
+
+def read(source: Source, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Shrunk images (N, C, h, w) and labels (N,) of these samples, a thousand at a time in full size."""
+    parts = [source.read(chunk.tolist()) for chunk in indices.split(1000)]
+    return torch.cat([shrink(part["real"]) for part in parts]), torch.cat([part["labels"] for part in parts])
+
+
+def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:
+    """The batch moved by up to one pixel each way, its border repeated."""
+    down, right = torch.randint(0, 2 * _SHIFT + 1, (2,), generator=generator).tolist()
+    height, width = images.shape[-2:]
+    padded = F.pad(images.float(), [_SHIFT] * 4, mode="replicate").to(torch.uint8)
+    return padded[..., down : down + height, right : right + width]
+
+
+@torch.no_grad()
+def classify(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and logits of many images, on the classifier's device, some hundred at a time."""
+    device = classifier.head.weight.device
+    parts = [classifier(part.to(device)) for part in images.split(250)]
+    return torch.cat([features for features, _ in parts]), torch.cat([logits for _, logits in parts])
+
+
+def fit(source: Source, device: torch.device) -> tuple[Classifier, float]:
+    """A trained classifier in eval mode and its accuracy on held-out samples.
+
+    Everything random is fixed, and the global random state stays as it was. Adam (Kingma & Ba 2015) with a learning
+    rate that falls to 0 along a cosine, on batches of 64 that are shifted by up to a pixel.
+    """
+    training, holding = held_out(source)
+    images, labels = (rows.to(device) for rows in read(source, training))
+    generator = torch.Generator().manual_seed(key("evaluation", "batches"))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(key("evaluation", "weights"))
+        classifier = Classifier(images.shape[1], source.facts.classes).to(device)
+    epochs = min(16, max(2, round(_SHOWN / len(images))))
+    steps = epochs * -(-len(images) // _BATCH)
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    with torch.enable_grad():
+        for _ in range(epochs):
+            for rows in torch.randperm(len(images), generator=generator).to(device).split(_BATCH):
+                _, logits = classifier(_shifted(images[rows], generator))
+                optimizer.zero_grad()
+                F.cross_entropy(logits, labels[rows]).backward()
+                optimizer.step()
+                schedule.step()
+    classifier.eval().requires_grad_(False)
+    unseen, truth = read(source, holding)
+    _, logits = classify(classifier, unseen)
+    return classifier, float((logits.argmax(1).cpu() == truth).double().mean())
