@@ -1,0 +1,103 @@
+"""docs/metrics.md is what runs log: no key more, none less, and reduced over ranks as it says."""
+
+import json
+import re
+from pathlib import Path
+
+import pluggy
+import pytest
+import tiny
+import torch
+
+from gandist.contract import hookspecs
+from gandist.evaluation.classifier import Classifier
+from gandist.evaluation.evaluator import Evaluator
+from gandist.evaluation.metrics import ClassesMetric, FrechetMetric
+from gandist.evaluation.reference import Reference
+from gandist.testing.ranks import ranks
+from gandist.tracking.metrics_file import MetricsFile, read
+from gandist.training.loop import train
+from gandist.training.run import RunView
+from gandist.training.surroundings import Announce, Surroundings
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "metrics.md"
+COLUMNS = ("key", "unit", "over", "ranks", "meaning")
+
+
+def table() -> dict[str, dict[str, str]]:
+    rows = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    return {one[0].strip("`"): dict(zip(COLUMNS, one, strict=True)) for one in cells}
+
+
+def documented(key: str) -> str | None:
+    """The row for a logged key: the one without placeholders, if there are two."""
+    if key in table():
+        return key
+    rows = [row for row in table() if re.fullmatch(re.sub(r"<\w+>", r"[^/]+", row), key)]
+    return min(rows, key=lambda row: row.count("<"), default=None)
+
+
+def watch(run: RunView) -> Announce:
+    manager = pluggy.PluginManager("gandist")
+    manager.add_hookspecs(hookspecs)
+    manager.register(MetricsFile().watch(run))
+    return lambda hook, **facts: getattr(manager.hook, hook)(run=run, **facts)
+
+
+def run(rank: int, world: int, folder: Path) -> None:
+    """12 steps on this rank; with plain SGD, since Adam makes whole steps of rounding noise."""
+    config = tiny.config(
+        optimizer={"generator": {"name": "sgd"}, "discriminator": {"name": "sgd"}},
+        evaluate={"every": 6, "metrics": ["modes"], "count": 200},
+    )
+    source = config.dataset.open()
+    evaluator = Evaluator(config, source, torch.device("cpu"))
+    around = Surroundings(folder, rank=rank, world=world, watch=watch, evaluator=evaluator)
+    train(config, source, around)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
+    folder = tmp_path_factory.mktemp("one")
+    run(0, 1, folder)
+    return read(folder / "metrics.jsonl")
+
+
+def image_scores() -> set[str]:
+    """Keys of the metrics of labelled images, with a classifier that was never trained."""
+    classifier = Classifier(1, 3)
+    width = classifier.head.in_features
+    reference = Reference(classifier, torch.zeros(width).double(), torch.eye(width).double(), 10, 0.0, 1.0, 1.0)
+    frechet, classes = FrechetMetric(reference), ClassesMetric(reference)
+    moments = torch.cat([torch.zeros(width), torch.eye(width).flatten()]).double() * 10
+    scores = frechet.result(moments, 10) | classes.result(torch.tensor([4.0, 3.0, 3.0, 5.0]).double(), 10)
+    return {f"evaluation/{name}" for name in scores}
+
+
+def test_every_logged_key_is_documented(rows: list[dict[str, float]]):
+    logged = {key for row in rows for key in row} | image_scores()
+    assert [key for key in sorted(logged - {"step"}) if documented(key) is None] == []
+
+
+def test_every_documented_key_is_logged(rows: list[dict[str, float]]):
+    logged = {documented(key) for row in rows for key in row} | {documented(key) for key in image_scores()}
+    assert set(table()) - logged == {"memory/gpu_gib"}
+
+
+def test_rows_are_written_when_the_document_says(rows: list[dict[str, float]]):
+    assert [row["step"] for row in rows] == [3, 6, 9, 12]
+    assert [any(key.startswith("evaluation/") for key in row) for row in rows] == [False, True, False, True]
+    assert [row["images"] for row in rows] == [24, 48, 72, 96]
+
+
+def test_ranks_are_reduced_as_the_document_says(rows: list[dict[str, float]], tmp_path: Path):
+    ranks(2).run(run, tmp_path)
+    for one, two in zip(rows, read(tmp_path / "metrics.jsonl"), strict=True):
+        assert one.keys() == two.keys()
+        for key in one.keys() - {"step"}:
+            reduced = table()[documented(key) or ""]["ranks"]
+            assert reduced in ("global mean", "equal", "sums", "rank 0")
+            if reduced != "rank 0":
+                assert two[key] == pytest.approx(one[key], rel=1e-5, abs=1e-6), key
+        json.dumps(two, allow_nan=False)
