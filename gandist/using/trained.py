@@ -1,0 +1,128 @@
+"""A trained generator in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gandist.config.schema import Config
+from gandist.contract.facts import Facts
+from gandist.errors import ConfigError
+from gandist.training.sampling import BLOCK, draw, samples
+
+
+class Truncated(nn.Module):
+    """A generator whose standard normal latents are scaled by `truncation`: less variety, more typical samples.
+
+    Raises ConfigError when it draws latents that are not one tensor.
+    """
+
+    def __init__(self, generator: nn.Module, truncation: float):
+        super().__init__()
+        self.generator, self.truncation = generator, truncation
+
+    def draw(self, noise: Any, n: int) -> Tensor:
+        """Scaled latents."""
+        latents = self.generator.draw(noise, n)  # type: ignore[operator]
+        if not isinstance(latents, Tensor):
+            raise ConfigError("truncation scales plain latents, but this generator draws several parts; leave it out")
+        return latents * self.truncation
+
+    def forward(self, latents: Any, labels: Tensor | None = None) -> Tensor:
+        """What the generator makes of them."""
+        return self.generator(latents, labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What `gandist.load` returns.
+
+    path: what was loaded, a run or a checkpoint. step: of training. facts: of the data set it was trained on.
+    generator: the smoothed one, in eval mode. read_player: reads another player's weights.
+    """
+
+    path: Path
+    config: Config
+    facts: Facts
+    step: int
+    generator: nn.Module
+    read_player: Callable[[str], nn.Module]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generator is."""
+        return next(self.generator.parameters()).device
+
+    @cached_property
+    def discriminator(self) -> nn.Module:
+        """The discriminator in eval mode; needs a checkpoint."""
+        return self.read_player("discriminator").to(self.device)
+
+    @torch.no_grad()
+    def render(self, latents: Any, labels: Tensor | None) -> Tensor:
+        """What the generator makes of these latents, as it returns it; noise inside it is the same each time."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(0)
+            return self.generator(latents, labels)
+
+    @cached_property
+    def conditional(self) -> bool:
+        """Whether the generator heeds labels: two of them turn the same latents into different samples."""
+        if self.facts.classes < 2:
+            return False
+        latents, _ = draw(self.generator, 0, 0, 2, 0, self.device)
+        first, second = (torch.full((2,), label, device=self.device) for label in (0, 1))
+        return not torch.equal(self.render(latents, first), self.render(latents, second))
+
+    def batches(
+        self, n: int, seed: int = 0, label: int | None = None, start: int = 0, truncation: float | None = None
+    ) -> Iterator[Tensor]:
+        """The same samples as `sample`, in batches of at most 64, on the CPU."""
+        generator = self._with(n, label, start, truncation)
+        made = samples(generator, self.facts, seed=seed, start=start, stop=start + n, device=self.device, label=label)
+        return (batch.cpu() for batch in made)
+
+    def sample(
+        self, n: int, seed: int = 0, label: int | None = None, start: int = 0, truncation: float | None = None
+    ) -> Tensor:
+        """Samples `start` to `start + n` of `seed`: uint8 (n, C, H, W), or points float32 (n, D).
+
+        Sample i of a seed is the same whatever n is. label: of this class only. truncation: scales the latents by a
+        factor in (0, 1]. Raises ConfigError for arguments that this generator cannot serve.
+        """
+        return torch.cat(list(self.batches(n, seed, label, start, truncation)))
+
+    def labels(self, n: int, seed: int = 0, label: int | None = None, start: int = 0) -> Tensor:
+        """The labels that `sample` asks a conditional generator for, int64 (n,)."""
+        if label is not None:
+            return torch.full((n,), label)
+        parts, stop = [], start + n
+        while start < stop:
+            end = min(stop, (start // BLOCK + 1) * BLOCK)
+            parts.append(draw(self.generator, seed, start, end, self.facts.classes, self.device)[1])
+            start = end
+        return torch.cat(parts).cpu()
+
+    def _with(self, n: int, label: int | None, start: int, truncation: float | None) -> nn.Module:
+        if n < 1 or start < 0:
+            raise ConfigError(f"samples are counted from 0, at least one: not {n} from {start}")
+        if label is not None:
+            self.require_label(label)
+        if truncation is None:
+            return self.generator
+        if not 0 < truncation <= 1:
+            raise ConfigError(f"truncation should be above 0 and at most 1, is {truncation:g}")
+        return Truncated(self.generator, truncation).eval()
+
+    def require_label(self, label: int) -> None:
+        """Raises ConfigError if the generator cannot be asked for that class."""
+        if not self.conditional:
+            raise ConfigError(f"{self.path}: this generator knows no labels, so it cannot be asked for label {label}")
+        if not 0 <= label < self.facts.classes:
+            raise ConfigError(f"label {label} is not there; {self.path} knows labels 0 to {self.facts.classes - 1}")
