@@ -1,0 +1,54 @@
+"""Everything that is registered passes the checks that plugin writers are given."""
+
+import pytest
+
+from gandist import Architecture, Dataset, Facts, Loss, Regularizer
+from gandist.contract.discovery import installed
+from gandist.testing import check_architecture, check_dataset, check_loss, check_regularizer
+from gandist.testing.tiny import RandomSamples
+
+SHAPES = [(1, 28, 28), (3, 32, 32), (2,)]
+
+
+def registered(kind):
+    return [pytest.param(component, id=component.name) for component in installed().components(kind)]
+
+
+def test_nothing_is_broken():
+    assert [f"{plugin.name}: {plugin.error}" for plugin in installed().broken] == []
+
+
+@pytest.mark.parametrize("loss", registered(Loss))
+def test_loss(loss):
+    check_loss(loss())
+
+
+@pytest.mark.parametrize("loss", registered(Loss))
+def test_loss_on_points_without_labels_and_with_regularizers(loss):
+    lazy = [regularizer(weight=0.1, every=2) for regularizer in installed().components(Regularizer)]
+    check_loss(loss(regularizers=lazy), dataset=RandomSamples(shape=(2,), classes=0))
+
+
+@pytest.mark.parametrize("regularizer", registered(Regularizer))
+def test_regularizer(regularizer):
+    check_regularizer(regularizer())
+
+
+@pytest.mark.parametrize("architecture", registered(Architecture))
+def test_architecture(architecture):
+    fields = {"width": 8} if "width" in architecture.model_fields else {}
+    built = architecture(**fields)
+    accepted = [facts for shape in SHAPES if built.refuse(facts := Facts(shape, 3, 100, "any")) is None]
+    assert accepted, f"{built.name} refuses all of {SHAPES}"
+    check_architecture(built, accepted[0])
+
+
+@pytest.mark.parametrize("dataset", registered(Dataset))
+def test_dataset(dataset, request):
+    folders = {"image-folder": "photos", "fashion-mnist": "fashion-mnist", "idx": "fashion-mnist"}
+    fields = {}
+    if dataset.name in folders:
+        fields["root"] = str(request.getfixturevalue("data_folder") / folders[dataset.name])
+    elif "url" in dataset.model_fields:
+        pytest.skip("its files would have to be downloaded")
+    check_dataset(dataset(**fields))
