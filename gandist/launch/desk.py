@@ -1,0 +1,103 @@
+"""The driver's side of a run: it looks at the board, shows what is new, and turns signals into requests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+from gandist.config.schema import Config
+from gandist.launch import folder as folders
+from gandist.launch.board import Board, Cause, RemoteBoard
+from gandist.launch.watching import Watchers
+from gandist.training.run import RunView
+
+
+class Desk:
+    """The driver's side of the board: its watchers, the signals it gets, the failures it writes down."""
+
+    def __init__(self, config: Config, view: RunView):
+        self.view = view
+        self._watchers = Watchers(config, view, "driver", warn=lambda text: None)
+        self._board: Board | RemoteBoard | None = None
+        self.causes: list[Cause] = []
+        self._signalled = self._stopping = False
+
+    def sit(self, board: Board | RemoteBoard) -> None:
+        """From now on there is a board to look at."""
+        self._board = board
+        self.phase("starting the workers")
+
+    def warn(self, text: str) -> None:
+        """Shows a line."""
+        self._watchers.tell("on_warning", text)
+
+    def phase(self, name: str) -> None:
+        """Shows what happens before the first step."""
+        self._watchers.tell("on_progress", name, 0, 0, None)
+
+    def look(self) -> None:
+        """Passes on what is new on the board."""
+        if self._board is None:
+            return
+        if self._signalled and not self._stopping:
+            self._stopping = True
+            self._board.request("stop")
+            self.warn(
+                "stopping at the next log line with a checkpoint; once more ends at once and loses the steps since"
+            )
+        posts, events, causes = self._board.news()
+        for hook, facts in events:
+            if hook == "warning":
+                self.warn(facts["text"])
+            elif hook == "gandist_on_train_start":
+                self.view = replace(
+                    self.view, id=facts["id"], world_size=facts["world_size"], resumed_from=facts["resumed_from"]
+                )
+                self._watchers.run = self.view
+                self._watchers.announce(hook)
+            else:
+                self._watchers.announce(hook, **facts)
+        for cause in causes[len(self.causes) :]:
+            self._write_down(cause)
+        self.causes = causes
+        if posts:
+            first = posts.get(0) or next(iter(posts.values()))
+            self._watchers.tell("on_progress", first.phase, first.step, first.images, None)
+
+    def _write_down(self, cause: Cause) -> None:
+        with (self.view.folder / folders.FAILURES).open("a") as file:
+            file.write(json.dumps(asdict(cause)) + "\n")
+        if not cause.final:
+            self.warn(f"rank {cause.rank} failed at step {cause.step}: {cause.text}; trying once more")
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """The first SIGINT or SIGTERM asks for a checkpoint and an orderly end, the second one ends at once.
+
+        Set after Ray's start, which puts handlers of its own in place.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handle(number: int, frame: Any) -> None:
+            if self._signalled:
+                os._exit(128 + number)
+            self._signalled = True
+
+        before = {name: signal.signal(name, handle) for name in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
+
+    def end(self, error: BaseException | None) -> None:
+        """The run is over."""
+        self._watchers.announce("gandist_on_train_end", error=error)

@@ -1,0 +1,123 @@
+"""The run folder: who owns it, what lies in it, and whether the same command may go on with it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gandist.config.changes import forbidden_changes
+from gandist.config.yaml import read_yaml
+from gandist.errors import ConfigError
+from gandist.training.checkpoint import write_file
+
+LOCK, CONFIG, RESULT, FAILURES = ".lock", "config.yaml", "result.json", "failures.jsonl"
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Makes the folder and owns it alone; the kernel gives the lock back when its owner dies, however that happens.
+
+    Raises ConfigError if another process owns it (naming host and pid) or if nothing can be written there.
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a+")
+    except OSError as error:
+        raise ConfigError(
+            f"cluster.storage: {folder} cannot be written ({error.strerror}); give a writable folder: "
+            f"cluster.storage=PATH"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise ConfigError(
+                f"{folder} is in use by {owner}; wait for it, stop it, or give this run another run.name"
+            ) from error
+        file.truncate(0)
+        file.write(f"host {socket.gethostname()}, pid {os.getpid()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+            if made and set(folder.iterdir()) == {folder / LOCK}:
+                # Nothing came of it: leave no trace.
+                (folder / LOCK).unlink()
+                folder.rmdir()
+
+
+def move_aside(folder: Path) -> Path | None:
+    """Gives an existing run folder another name beside it (`--fresh`); nothing is deleted."""
+    if not folder.exists():
+        return None
+    with owned(folder):
+        aside = folder.with_name(f"{folder.name}.{datetime.now():%Y%m%d-%H%M%S}")
+        folder.rename(aside)
+    return aside
+
+
+def require_same_run(folder: Path, config: dict[str, Any]) -> list[str]:
+    """Whether the folder's run is this config's. Raises ConfigError with the differences if it is not.
+
+    Returns warnings about differences that are allowed and yet change the last bits.
+    """
+    if not folder.exists():
+        return []
+    if not folder.is_dir():
+        raise ConfigError(
+            f"cluster.storage: {folder} is a file, not a folder; give another run.name or cluster.storage"
+        )
+    if not (folder / CONFIG).is_file():
+        others = [path.name for path in folder.iterdir() if path.name != LOCK]
+        if others:
+            raise ConfigError(
+                f"{folder} is not the folder of a run (it holds {others[0]} and no {CONFIG}); give another run.name"
+            )
+        return []
+    old = read_yaml(folder / CONFIG).mapping
+    if changes := forbidden_changes(old, config):
+        listed = "\n".join(f"  {line}" for line in changes)
+        raise ConfigError(
+            f"{folder} holds a run with another config:\n{listed}\n"
+            f"give this run another run.name, or move the old one aside with --fresh"
+        )
+    before, now = (c.get("cluster", {}).get("threads") for c in (old, config))
+    if before != now:
+        return [f"cluster.threads was {before} and is {now} now: the last bits of the weights will differ"]
+    return []
+
+
+def result(folder: Path) -> dict[str, Any] | None:
+    """The result of a finished run, or None."""
+    path = folder / RESULT
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def write_config(folder: Path, text: str) -> None:
+    """Writes config.yaml, composed and complete."""
+    write_file(folder / CONFIG, text.encode())
+
+
+def write_result(folder: Path, finished: dict[str, Any]) -> dict[str, Any]:
+    """Writes result.json and returns what it holds."""
+    seconds = finished["seconds"]
+    outcome = {
+        "metrics": finished["metrics"],
+        "images": finished["images"],
+        "steps": finished["step"],
+        "seconds": round(seconds, 3),
+        "images_per_second": round(finished["images"] / seconds, 3) if seconds else None,
+    }
+    write_file(folder / RESULT, (json.dumps(outcome, indent=1) + "\n").encode())
+    return outcome

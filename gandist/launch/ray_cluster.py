@@ -1,0 +1,153 @@
+"""Starts a local Ray or joins one, and runs a worker function on it through Ray Train."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gandist.config.schema import Config
+from gandist.errors import ConfigError, RunError
+from gandist.launch.board import Board, RemoteBoard
+from gandist.launch.resources import Place
+
+_QUIET = {
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # How soon a dead worker is noticed; the default of 2 s is most of what a restart waits for.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # Any explicit value silences a notice at each start.
+    "RAY_AUTH_MODE": "token",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
+# Without the first a local Ray listens on all interfaces; without the second it reports to its makers.
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+ANSWER = 5.0
+"""Seconds within which a cluster's head must accept a connection."""
+
+
+def _environment(variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def local_ray(workers: int, gpus: int) -> Iterator[None]:
+    """A Ray of our own on this machine, on loopback only, with one logical CPU per worker; stopped at the end."""
+    _environment(_QUIET | _LOOPBACK)
+    import ray
+
+    ray.init(
+        num_cpus=max(1, workers),
+        num_gpus=gpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=True,
+        object_store_memory=100 * 2**20,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Raises ConfigError unless somebody listens at HOST:PORT. Ray itself would try again for many minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if address in ("auto", "local"):
+        return
+    if not colon or not port.isdigit():
+        raise ConfigError(f"--address {address}: should be auto, HOST:PORT or ray://HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"--address {address}: nothing answers there ({error}); is the cluster's head up (ray status), and may "
+            f"this machine reach it?"
+        ) from error
+
+
+@contextmanager
+def joined_ray(address: str) -> Iterator[Place]:
+    """Joins the cluster at `address` ("auto", "HOST:PORT" or "ray://…") and says what it has."""
+    _environment({name: value for name, value in _QUIET.items() if name != "RAY_AUTH_MODE"})
+    _require_answer(address)
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            f"--address {address}: no Ray cluster answers there ({first}); is its head up (ray status)?"
+        ) from error
+    try:
+        have = ray.cluster_resources()
+        yield Place(f"the cluster at {address}", int(have.get("CPU", 0)), int(have.get("GPU", 0)))
+    finally:
+        ray.shutdown()
+
+
+def fit(
+    work: Callable[[dict[str, Any]], dict[str, Any]],
+    payload: dict[str, Any],
+    board: Board | RemoteBoard,
+    config: Config,
+    gpu: bool,
+    storage: str,
+    local: bool,
+) -> dict[str, Any]:
+    """Runs `work(payload)` in the workers and returns what rank 0's returned. Raises RunError if workers kept dying.
+
+    storage: a folder for Ray Train's own files. local: all workers are on this machine.
+    """
+    _environment(_QUIET)
+    import ray.train
+
+    # Local mode says at INFO that it is local mode.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from gandist.launch.meeting import LocalTorchConfig
+
+    cluster = config.cluster
+    workers: Any = cluster.fewest_workers
+    if cluster.most_workers != cluster.fewest_workers:
+        workers = (cluster.fewest_workers, cluster.most_workers)
+    group: dict[str, Any] = {"backend": "nccl" if gpu else "gloo", "timeout_s": cluster.timeout}
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={**payload, "board": board},
+        torch_config=LocalTorchConfig(**group, folder=storage) if local else TorchConfig(**group),
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=gpu, resources_per_worker=None if gpu else {"CPU": 1}
+        ),
+        run_config=_run_config(RunConfig, FailureConfig, cluster.max_failures, config.run.name, storage),
+    )
+    try:
+        return trainer.fit().return_value or {}
+    except ray.train.TrainingFailedError as error:
+        causes = {str(failure).strip().splitlines()[-1] for failure in getattr(error, "worker_failures", {}).values()}
+        raise RunError(
+            f"given up after {cluster.max_failures} restarts (cluster.max_failures): "
+            f"{'; '.join(sorted(causes)) or str(error).splitlines()[0]}; "
+            f"the same command goes on from the last checkpoint"
+        ) from error
+
+
+def _run_config(run_config: Any, failure_config: Any, failures: int, name: str, storage: str) -> Any:
+    try:
+        from ray.train import LoggingConfig
+
+        quiet = {"logging_config": LoggingConfig(log_level="ERROR")}
+    except ImportError:
+        quiet = {}
+    return run_config(name=name, storage_path=storage, failure_config=failure_config(max_failures=failures), **quiet)

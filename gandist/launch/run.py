@@ -1,0 +1,167 @@
+"""One run from the command to its result: checked, owned, started on Ray, watched, written down."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gandist.config.check import check
+from gandist.config.compose import Composed, compose
+from gandist.config.resolve import resolve
+from gandist.config.schema import Config
+from gandist.config.yaml import write_yaml
+from gandist.errors import RunError
+from gandist.evaluation.metrics import validate as metric_problems
+from gandist.launch import folder as folders
+from gandist.launch import ray_cluster, resources
+from gandist.launch.board import Board, remote_board
+from gandist.launch.desk import Desk
+from gandist.launch.versions import versions
+from gandist.launch.worker import work
+from gandist.training.run import RunView
+
+DONE, STOPPED = 0, 3
+"""Exit codes of runs that did not fail."""
+POLL = 0.2
+"""Seconds between two looks at the board."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. code: exit code of the command. result: what result.json holds, {} unless it is finished."""
+
+    code: int
+    result: dict[str, Any]
+    folder: Path
+    message: str = ""
+
+
+def train(
+    config: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    *,
+    address: str | None = None,
+    fresh: bool = False,
+) -> Outcome:
+    """Trains a config, a YAML file or a mapping, with overrides as `gandist train` takes them.
+
+    Raises ConfigError for a mistake in the config and RunError if the run fails.
+    """
+    return run(compose(config, overrides), address=address, fresh=fresh)
+
+
+def run(composed: Composed, *, address: str | None = None, fresh: bool = False) -> Outcome:
+    """Checks everything, then trains, or goes on with, the run that the config names."""
+    config = resolve(composed)
+    opened = check(config, composed, metric_problems)
+    warnings = list(opened.warnings)
+    if address is None:
+        warnings += resources.require(config, resources.this_machine(), oversubscribe=True)
+    plain = config.model_dump(mode="json")
+    folder = (Path(config.cluster.storage) / config.run.name).absolute()
+    if fresh and (aside := folders.move_aside(folder)) is not None:
+        warnings.append(f"the old run lies in {aside} now")
+    warnings += folders.require_same_run(folder, plain)
+    with folders.owned(folder):
+        old = folders.result(folder)
+        if old is not None and old["steps"] >= config.steps:
+            return Outcome(DONE, old, folder, f"{folder} is finished: {old['steps']} steps; --fresh starts it anew")
+        text = write_yaml(plain)
+        payload = {
+            "config": plain,
+            "config_text": text,
+            "folder": str(folder),
+            "cwd": str(Path.cwd()),
+            "run_id": secrets.token_hex(4),
+            "versions": versions(),
+        }
+        view = RunView(payload["run_id"], config.run.name, folder, config, opened.source.facts, 0, None)
+        return _launch(config, payload, view, warnings, address)
+
+
+def _launch(
+    config: Config, payload: dict[str, Any], view: RunView, warnings: list[str], address: str | None
+) -> Outcome:
+    desk = Desk(config, view)
+    try:
+        finished = _trained(desk, config, payload, warnings, address)
+    except BaseException as error:
+        desk.end(error)
+        raise
+    return _ended(desk, finished, config)
+
+
+def _trained(
+    desk: Desk, config: Config, payload: dict[str, Any], warnings: list[str], address: str | None
+) -> dict[str, Any]:
+    """Starts or joins Ray, trains there, and returns what rank 0 returned."""
+    with ExitStack() as stack:
+        for warning in warnings:
+            desk.warn(warning)
+        local = config.cluster.most_workers == 0
+        place = resources.this_machine() if address is None else None
+        if not local:
+            desk.phase("starting Ray" if address is None else f"joining {address}")
+            if address is not None:
+                place = stack.enter_context(ray_cluster.joined_ray(address))
+                resources.require(config, place, oversubscribe=False)
+            else:
+                assert place is not None
+                gpus = config.cluster.most_workers if resources.wants_gpu(config, place) else 0
+                stack.enter_context(ray_cluster.local_ray(config.cluster.most_workers, gpus))
+        assert place is not None
+        folders.write_config(desk.view.folder, payload["config_text"])
+        board = Board() if local else remote_board()
+        desk.sit(board)
+        # Ray Train insists on a folder of its own; nothing of a run lies in it.
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="gandist-"))
+        gpu = resources.wants_gpu(config, place)
+        return _watched(
+            desk, lambda: ray_cluster.fit(work, payload, board, config, gpu, scratch, local=address is None)
+        )
+
+
+def _watched(desk: Desk, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Runs `call` in a thread, so that the main thread is free for signals and the console."""
+    box: dict[str, Any] = {}
+
+    def target() -> None:
+        try:
+            box["value"] = call()
+        except BaseException as error:
+            box["error"] = error
+
+    thread = threading.Thread(target=target, name="fit", daemon=True)
+    with desk.signals():
+        thread.start()
+        while thread.is_alive() and not _failed_for_good(desk):
+            desk.look()
+            thread.join(POLL)
+        desk.look()
+    if desk.causes and "value" not in box:
+        # Ray may be starting the group once more; leaving it ends that.
+        cause = desk.causes[-1]
+        name = desk.view.name
+        raise RunError(f"run {name} failed at step {cause.step} on rank {cause.rank}: {cause.text}")
+    if "error" in box:
+        raise box["error"]
+    return box["value"]
+
+
+def _failed_for_good(desk: Desk) -> bool:
+    return any(cause.final for cause in desk.causes)
+
+
+def _ended(desk: Desk, finished: dict[str, Any], config: Config) -> Outcome:
+    folder = desk.view.folder
+    desk.end(None)
+    if finished["stopped"]:
+        text = f"stopped at step {finished['step']} of {config.steps} with a checkpoint; the same command goes on"
+        return Outcome(STOPPED, {}, folder, text)
+    return Outcome(DONE, folders.write_result(folder, finished), folder)

@@ -1,0 +1,201 @@
+"""`gandist train` on real Ray workers, and what happens when one of them is killed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.processes import kill_tree, run, start, training_workers, wait_for
+from tests.ranks import train_on_ranks
+
+STEPS, EVERY = 200, 50
+
+
+def config(workers: int, **train: Any) -> dict[str, Any]:
+    return {
+        "run": {"name": "small", "seed": 1},
+        "dataset": {"name": "digits", "size": 16},
+        "architecture": {"name": "dcgan", "width": 8, "latent": 16, "norm": "spectral"},
+        "loss": {"name": "non-saturating", "regularizers": [{"name": "r1", "every": 4}]},
+        "train": {"images": 16 * STEPS, "batch_size": 16, "log_every": 10, "save_every": EVERY, "keep": 10, **train},
+        "cluster": {"workers": workers},
+    }
+
+
+def write(folder: Path, mapping: dict[str, Any]) -> str:
+    (folder / "small.yaml").write_text(yaml.safe_dump(mapping))
+    return "small.yaml"
+
+
+def undisturbed(folder: Path, workers: int) -> str:
+    """SHA-256 of the generator of the same run on as many ranks, which nothing disturbs and Ray does not touch."""
+    train_on_ranks(workers, [{"config": config(workers), "folder": str(folder)}])
+    return digest(folder)
+
+
+def digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "generator.safetensors").read_bytes()).hexdigest()
+
+
+def steps(folder: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def saved(folder: Path, step: int) -> bool:
+    return (folder / "checkpoints" / f"step-{step:08d}").is_dir()
+
+
+def test_a_killed_worker_changes_nothing(tmp_path: Path):
+    """One of two Ray workers killed with -9 in mid-run: the run finishes by itself with the same bits."""
+    process = start("train", write(tmp_path, config(2)), cwd=tmp_path)
+    folder = tmp_path / "runs" / "small"
+    wait_for(lambda: saved(folder, EVERY), process, "the first checkpoint")
+    workers = training_workers(process.pid)
+    assert len(workers) == 2
+    os.kill(workers[1], signal.SIGKILL)
+    process.communicate(timeout=300)
+    said = (tmp_path / "stderr.txt").read_text()
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
+    assert digest(folder) == undisturbed(tmp_path / "undisturbed", 2)
+    assert steps(folder) == list(range(10, STEPS + 1, 10))
+    result = json.loads((folder / "result.json").read_text())
+    assert list(result) == ["metrics", "images", "steps", "seconds", "images_per_second"]
+    assert (result["steps"], result["images"]) == (STEPS, 16 * STEPS)
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["small"], "nothing but run folders in runs/"
+    again = run("train", "small.yaml", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "finished" in again.stdout + again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1, 2, 3])
+def test_the_whole_tree_killed_goes_on_with_the_same_command(tmp_path: Path, workers: int):
+    process = start("train", write(tmp_path, config(workers)), cwd=tmp_path)
+    folder = tmp_path / "runs" / "small"
+    wait_for(lambda: saved(folder, 2 * EVERY), process, "a checkpoint")
+    kill_tree(process)
+    assert not (folder / "result.json").exists()
+    again = run("train", "small.yaml", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert digest(folder) == undisturbed(tmp_path / "undisturbed", max(1, workers))
+    assert steps(folder) == list(range(10, STEPS + 1, 10))
+
+
+@pytest.mark.slow
+def test_a_signal_saves_and_leaves_with_3(tmp_path: Path):
+    long = config(2, images=16 * 100_000)
+    process = start("train", write(tmp_path, long), cwd=tmp_path)
+    folder = tmp_path / "runs" / "small"
+    wait_for(lambda: saved(folder, EVERY), process, "the first checkpoint")
+    refused = run("train", "small.yaml", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert f"pid {process.pid}" in refused.stderr
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 3, (tmp_path / "stderr.txt").read_text()
+    last = max(int(path.name.split("-")[1]) for path in (folder / "checkpoints").iterdir())
+    assert last == steps(folder)[-1]
+    going_on = run("train", "small.yaml", f"train.images={16 * (last + 20)}", cwd=tmp_path)
+    assert going_on.returncode == 0, going_on.stderr
+    assert steps(folder) == list(range(10, last + 21, 10))
+
+
+BROKEN = '''
+from typing import ClassVar
+import torch
+from torch.nn.functional import softplus
+from gandist import Loss, hookimpl
+
+class Base(Loss):
+    def discriminator(self, turn):
+        return {"total": softplus(-turn.on_real.logits).mean() + softplus(turn.on_fake.logits).mean()}
+    def generator(self, turn):
+        return {"total": softplus(-turn.on_fake.logits).mean()}
+
+class Raises(Base):
+    """Raises on one rank only."""
+    name: ClassVar[str] = "raises"
+    def generator(self, turn):
+        if turn.step == 57 and turn.span.start > 0:
+            raise KeyError("no such thing")
+        return super().generator(turn)
+
+class Uneven(Base):
+    """Logs a term on one rank only."""
+    name: ClassVar[str] = "uneven"
+    def generator(self, turn):
+        terms = super().generator(turn)
+        return {**terms, "oddity": terms["total"]} if turn.span.start > 0 else terms
+
+class Nan(Base):
+    """Is not a number on one rank only."""
+    name: ClassVar[str] = "nan"
+    def generator(self, turn):
+        terms = super().generator(turn)
+        if turn.step == 57 and turn.span.start > 0:
+            terms["total"] = terms["total"] * float("nan")
+        return terms
+
+@hookimpl
+def gandist_losses():
+    return [Raises, Nan, Uneven]
+'''
+
+
+def plugin(folder: Path, name: str, module: str, source: str) -> str:
+    """A plugin distribution as pip would leave it; returns what to put on PYTHONPATH."""
+    site = folder / "site"
+    about = site / f"{name}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (site / f"{module}.py").write_text(source)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[gandist]\n{name} = {module}\n")
+    return str(site)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        ("raises", ["step 57", "rank 1", "KeyError: 'no such thing'", "generator's turn", "loss raises"]),
+        ("nan", ["not a finite number", "generator's turn of step 57", "rank 1"]),
+        ("uneven", ["ranks returned different terms"]),
+    ],
+)
+def test_a_deterministic_failure_is_told_once_and_not_retried_for_ever(tmp_path: Path, loss: str, said: list[str]):
+    broken = config(2)
+    broken["loss"] = {"name": loss}
+    site = plugin(tmp_path, "broken-losses", "broken_losses", BROKEN)
+    ended = run("train", write(tmp_path, broken), cwd=tmp_path, PYTHONPATH=site)
+    folder = tmp_path / "runs" / "small"
+    assert ended.returncode == 1, ended.stderr
+    assert "Traceback" not in ended.stderr
+    last = ended.stderr.strip().splitlines()[-1]
+    for words in said:
+        assert words in last
+    causes = [json.loads(line) for line in (folder / "failures.jsonl").read_text().splitlines()]
+    assert causes[-1]["final"]
+    if loss == "raises":
+        # Once to see whether it comes again, and no more.
+        assert [cause["final"] for cause in causes] == [False, True]
+    assert saved(folder, EVERY) == (loss != "uneven")
+    assert not saved(folder, 2 * EVERY)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"), [("127.0.0.1:9", "nothing answers there"), ("somewhere", "should be auto, HOST:PORT")]
+)
+def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path: Path, address: str, said: str):
+    ended = run("train", write(tmp_path, config(2)), "--address", address, cwd=tmp_path, timeout=60)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "runs" / "small").exists()
