@@ -1,0 +1,63 @@
+"""Verbs that start something: train, doctor."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gandist.cli.app import ConfigArgument, JsonOption, OverridesArgument, verb
+from gandist.cli.output import print_json, print_rows, print_table
+
+AddressOption = Annotated[str | None, typer.Option(metavar="A", help="Address of a Ray cluster to join.")]
+
+
+@verb
+def train(
+    config: ConfigArgument,
+    overrides: OverridesArgument = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="N|MIN..MAX", help="Short for cluster.workers=…; 0 trains in this process.")
+    ] = None,
+    address: AddressOption = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Move an existing run aside and start anew.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Train a config; the same command again goes on with the run."""
+    from gandist.config.compose import compose
+    from gandist.launch.run import run
+
+    given = [*(overrides or []), *([f"cluster.workers={workers}"] if workers is not None else [])]
+    outcome = run(compose(config, given), address=address, fresh=fresh)
+    if outcome.message:
+        print(outcome.message, file=sys.stderr)
+    if as_json:
+        print_json({"run": str(outcome.folder), "code": outcome.code, **outcome.result})
+    elif outcome.result:
+        print_rows(_told(outcome.folder, outcome.result))
+    return outcome.code
+
+
+def _told(folder: Path, result: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a person wants to know at the end of a run: how long, how good, and where to look."""
+    from gandist.evaluation.summary import lines
+
+    pictures = sorted((folder / "samples").glob("step-*.png"))
+    shown = [("last grid", str(pictures[-1]))] if pictures else [("run", str(folder))]
+    return [("training", f"{result['seconds'] / 60:.1f} minutes"), *lines(result["metrics"]), *shown]
+
+
+@verb
+def doctor(address: AddressOption = None, as_json: JsonOption = False) -> int:
+    """What this machine, or the cluster, offers and lacks. Exits with 1 if something is missing."""
+    from gandist.launch.doctor import examine
+
+    findings = examine(address)
+    if as_json:
+        print_json([vars(finding) for finding in findings])
+    else:
+        rows = [("ok" if f.ok else "missing", f.name, f.detail, "" if f.ok else f.fix or "") for f in findings]
+        print_table(("", "what", "found", "how to get it"), rows)
+    return 0 if all(finding.ok for finding in findings) else 1

@@ -1,0 +1,81 @@
+"""Verbs that put a trained run to work: sample, interpolate, evaluate, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gandist.cli.app import JsonOption, RunArgument, verb
+from gandist.cli.output import print_result
+from gandist.errors import ConfigError
+
+OutOption = Annotated[Path, typer.Option(metavar="PATH", help="What to write; its ending says how.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the latents.")]
+
+
+@verb
+def sample(
+    run: RunArgument,
+    out: OutOption,
+    count: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
+    seed: SeedOption = 0,
+    label: Annotated[int | None, typer.Option(min=0, help="Ask for this class only.")] = None,
+    truncation: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Scale of the latents: less variety, more typical samples.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write samples: a .png grid, a folder of PNGs, or .npz."""
+    from gandist.using.load import load
+    from gandist.using.pictures import write_samples
+
+    result = write_samples(load(run), out, count=count, seed=seed, label=label, truncation=truncation)
+    print_result(result, as_json)
+
+
+@verb
+def interpolate(
+    run: RunArgument,
+    out: OutOption,
+    seed: SeedOption = 0,
+    frames: Annotated[int, typer.Option(min=2, help="Pictures on the way.")] = 32,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a walk between latents: .gif, or a .png strip."""
+    from gandist.using.load import load
+    from gandist.using.pictures import write_interpolation
+
+    print_result(write_interpolation(load(run), out, seed=seed, frames=frames), as_json)
+
+
+@verb
+def evaluate(
+    run: RunArgument,
+    metrics: Annotated[str | None, typer.Option(metavar="A,B", help="Metrics; the run's own by default.")] = None,
+    features: Annotated[str | None, typer.Option(help="Feature space; the run's own by default.")] = None,
+    count: Annotated[int | None, typer.Option(min=2, help="Samples; the run's own number by default.")] = None,
+    against: Annotated[Path | None, typer.Option(metavar="RUN", help="Score this run too.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Score the pictures in a folder instead of the run's samples.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a trained run."""
+    names = [name.strip() for name in metrics.split(",")] if metrics is not None else None
+    if names is not None and not all(names):
+        raise ConfigError(f"--metrics {metrics}: write names with commas between them, e.g. --metrics frechet,classes")
+    from gandist.using.evaluate import evaluate as score
+
+    result = score(Path(run), metrics=names, features=features, count=count, against=against, images=images)
+    print_result(result, as_json)
+
+
+@verb
+def export(run: RunArgument, out: OutOption, as_json: JsonOption = False) -> None:
+    """Write the generator: .safetensors, .onnx or .pt2."""
+    from gandist.using.export import export as write
+    from gandist.using.load import load
+
+    print_result(write(load(run), out), as_json)
