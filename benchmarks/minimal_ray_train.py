@@ -1,0 +1,91 @@
+"""A minimal script for Ray Train, which startup.py compares with: two workers, two small networks, one step.
+
+`python minimal_ray_train.py FOLDER` writes FOLDER/workers-up when rank 0 starts and FOLDER/first-step after its step.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+WORKERS, BATCH, LATENT, WIDTH = 2, 64, 64, 32
+
+
+def networks() -> tuple[nn.Module, nn.Module]:
+    """DCGAN's two players for 32×32 grey images."""
+    generator = nn.Sequential(
+        nn.ConvTranspose2d(LATENT, 4 * WIDTH, 4),
+        nn.BatchNorm2d(4 * WIDTH),
+        nn.ReLU(),
+        nn.ConvTranspose2d(4 * WIDTH, 2 * WIDTH, 4, 2, 1),
+        nn.BatchNorm2d(2 * WIDTH),
+        nn.ReLU(),
+        nn.ConvTranspose2d(2 * WIDTH, WIDTH, 4, 2, 1),
+        nn.BatchNorm2d(WIDTH),
+        nn.ReLU(),
+        nn.ConvTranspose2d(WIDTH, 1, 4, 2, 1),
+        nn.Tanh(),
+    )
+    discriminator = nn.Sequential(
+        nn.Conv2d(1, WIDTH, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(WIDTH, 2 * WIDTH, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(2 * WIDTH, 4 * WIDTH, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(4 * WIDTH, 1, 4),
+        nn.Flatten(0),
+    )
+    return generator, discriminator
+
+
+def work(settings: dict[str, Any]) -> None:
+    """One step on random images; rank 0 tells of its start and its end."""
+    folder, first = Path(settings["folder"]), ray.train.get_context().get_world_rank() == 0
+    if first:
+        (folder / "workers-up").touch()
+    generator, discriminator = (ray.train.torch.prepare_model(network) for network in networks())
+    players = {
+        network: torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999))
+        for network in (generator, discriminator)
+    }
+    rows = BATCH // WORKERS
+    real, latents = torch.rand(rows, 1, 32, 32) * 2 - 1, torch.randn(rows, LATENT, 1, 1)
+    fake = generator(latents)
+    loss = F.softplus(-discriminator(real)).mean() + F.softplus(discriminator(fake.detach())).mean()
+    loss.backward()
+    players[discriminator].step()
+    F.softplus(-discriminator(fake)).mean().backward()
+    players[generator].step()
+    if first:
+        (folder / "first-step").write_text(str(loss.item()))
+
+
+def main() -> None:
+    """Starts Ray and the workers, with a line on stderr before each."""
+    with tempfile.TemporaryDirectory() as storage:
+        print("starting Ray", file=sys.stderr, flush=True)
+        ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        print("starting the workers", file=sys.stderr, flush=True)
+        ray.train.torch.TorchTrainer(
+            work,
+            train_loop_config={"folder": sys.argv[1]},
+            torch_config=ray.train.torch.TorchConfig(backend="gloo"),
+            scaling_config=ray.train.ScalingConfig(num_workers=WORKERS),
+            run_config=ray.train.RunConfig(name="minimal", storage_path=storage),
+        ).fit()
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()
