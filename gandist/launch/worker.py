@@ -105,8 +105,7 @@ def work(payload: dict[str, Any]) -> dict[str, Any]:
     """Trains as one rank of the group that Ray made, and returns how it ended.
 
     A failure is told to the board and raised: Ray ends the other ranks, which may be waiting for this one, and starts
-    the group anew, unless the driver finds on the board that it would fail again. (Leaving the process group here
-    instead would abort this process whenever another rank is still sending.)
+    the group anew, unless the driver finds on the board that it would fail again.
     """
     import ray.train
     import ray.train.torch
