@@ -20,6 +20,7 @@ from gandist.contract.facts import Facts
 from gandist.contract.turn import Memory, Turn
 from gandist.errors import RunError
 from gandist.training.batchnorm import synchronise
+from gandist.training.exchange import Exchange
 
 Terms = dict[str, Tensor]
 
@@ -94,7 +95,7 @@ class Move(nn.Module):
 class Player:
     """One acting player: `network` for saving and freezing, `move` for its turns, `optimizer` for its weights."""
 
-    def __init__(self, role: str, network: nn.Module, config: Config, device: torch.device):
+    def __init__(self, role: str, network: nn.Module, config: Config, exchange: Exchange | None = None):
         self.role, self.network = role, network
         self.optimizer = config.optimizer[role].build(network.parameters())
         self._lr = [group["lr"] for group in self.optimizer.param_groups]
@@ -108,9 +109,14 @@ class Player:
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             # No device_ids: the turn must reach the method untouched.
             options: dict[str, Any] = {"gradient_as_bucket_view": True, **_NO_BUFFERS}
+            if exchange is not None:
+                # One exchange at the end of a turn: each waits for the slowest rank.
+                options["bucket_cap_mb"] = 2**20
             self.move = DistributedDataParallel(
                 Move(network, config.loss), find_unused_parameters=self._skips, **options
             )
+            if exchange is not None:
+                self.move.register_comm_hook(exchange, Exchange.hook)
 
     def unsynchronised(self) -> AbstractContextManager[Any]:
         """Within it, gradients are kept on this rank: for all parts of a turn but the last."""

@@ -15,6 +15,7 @@ from gandist.contract.facts import Facts
 from gandist.errors import CheckpointError, RunError
 from gandist.training import checkpoint
 from gandist.training.consistency import broadcast_buffers, require_equal
+from gandist.training.exchange import Exchange
 from gandist.training.players import Player, build_memories, build_networks, taking_part
 from gandist.training.smoothing import Smoothing
 from gandist.training.surroundings import Surroundings
@@ -49,7 +50,8 @@ class State:
         self.memories = build_memories([config.loss, *config.loss.regularizers], facts)
         for memory in self.memories.values():
             memory.to(around.device)
-        self.players = {role: Player(role, self.networks[role], config, around.device) for role in acting}
+        exchange = Exchange.open(around.device, config.cluster.timeout)
+        self.players = {role: Player(role, self.networks[role], config, exchange) for role in acting}
         self.smoothing = (
             Smoothing(self.networks["generator"], config.train.ema)
             if "generator" in acting and config.train.ema.half_life
