@@ -65,14 +65,14 @@ class Attempt:
 def attempt(
     rank: int, world: int, config: Config, folder: Path, asked: dict[int, str] | None = None, run_id: str = "local"
 ) -> Attempt:
-    """Trains as one rank. asked: at the n-th log line somebody asks for this, which only rank 0 is told."""
+    """Trains as one rank. asked: in the n-th step somebody asks for this, which only rank 0 is told."""
     seen, questions = Attempt(), 0
 
     def requests() -> set[str]:
         nonlocal questions
         assert rank == 0, "only rank 0 may be asked"
         questions += 1
-        return {what for line, what in (asked or {}).items() if line == questions}
+        return {what for step, what in (asked or {}).items() if step == questions}
 
     around = Surroundings(folder, run_id, rank=rank, world=world, watch=seen.watch, requests=requests)
     with torch.random.fork_rng():

@@ -149,12 +149,12 @@ def test_a_gradient_that_is_not_finite_stops_all_ranks(tmp_path: Path):
 
 def test_a_request_that_rank_0_alone_knows_of_is_met_by_all_at_the_same_step(tmp_path: Path):
     run = config(BaseLoss(), steps=8, train={"log_every": 3, "save_every": 0})
-    for seen in on_ranks(2, attempt, run, tmp_path, {1: "save", 2: "stop"}):
-        assert (seen.step, seen.stopped) == (6, True)
-    assert saved_steps(tmp_path) == [3, 6]
+    for seen in on_ranks(2, attempt, run, tmp_path, {2: "save", 5: "stop"}):
+        assert (seen.step, seen.stopped) == (5, True)
+    assert saved_steps(tmp_path) == [2, 5]
     assert not (tmp_path / "generator.safetensors").exists()
     first, second = on_ranks(2, attempt, run, tmp_path)
-    assert (first.step, second.step, first.resumed_from, first.stopped) == (8, 8, 6, False)
+    assert (first.step, second.step, first.resumed_from, first.stopped) == (8, 8, 5, False)
 
 
 def test_a_stop_at_the_last_step_is_an_end_like_any_other(tmp_path: Path):

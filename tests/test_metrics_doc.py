@@ -14,6 +14,8 @@ from gandist.evaluation.classifier import Classifier
 from gandist.evaluation.evaluator import Evaluator
 from gandist.evaluation.metrics import ClassesMetric, FrechetMetric
 from gandist.evaluation.reference import Reference
+from gandist.launch.board import Board
+from gandist.launch.pulse import Pulse
 from gandist.testing.ranks import ranks
 from gandist.tracking.metrics_file import MetricsFile, read
 from gandist.training.loop import train
@@ -53,8 +55,10 @@ def run(rank: int, world: int, folder: Path) -> None:
     )
     source = config.dataset.open()
     evaluator = Evaluator(config, source, torch.device("cpu"))
-    around = Surroundings(folder, rank=rank, world=world, watch=watch, evaluator=evaluator)
+    pulse = Pulse(Board(), rank)
+    around = Surroundings(folder, rank=rank, world=world, watch=watch, evaluator=evaluator, heartbeats=pulse.heartbeats)
     train(config, source, around)
+    pulse.close()
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,8 @@ class Train(Section):
     """Steps between checkpoints; 0 means at the end only."""
     keep: int = Field(default=2, ge=1)
     """Newest checkpoints kept."""
+    hours: float | None = Field(default=None, gt=0)
+    """Wall hours after which the run saves and leaves with exit code 3, counted from the command; null for no limit."""
 
 
 def read_workers(value: Any) -> Any:
@@ -89,6 +91,8 @@ class Cluster(Section):
     """Restarts after a lost worker before the run is given up; -1 for no limit."""
     timeout: int = Field(default=300, ge=10)
     """Seconds that a collective operation waits for the slowest worker."""
+    storage_error: Literal["end", "wait"] = "end"
+    """What happens when a checkpoint cannot be written: the run ends, or it tries again until the storage is back."""
 
     @field_validator("storage")
     @classmethod

@@ -16,6 +16,7 @@ from gandist.evaluation.metrics import METRICS, Metric, Scored, build, validate
 from gandist.evaluation.reference import Reference, reference
 from gandist.training.sampling import BLOCK, samples
 from gandist.training.shares import share
+from gandist.training.waiting import on_rank_0
 
 
 class Evaluator:
@@ -38,27 +39,19 @@ class Evaluator:
         if self._metrics is not None:
             return
         if any(METRICS[name] == "labels" for name in self._wanted):
-            self.reference = self._from_rank_0()
+            self.reference = on_rank_0(self._prepared)
             self.reference.classifier.to(self._device)
         self._metrics = [build(name, self._source, self.reference) for name in self._wanted]
 
-    def _from_rank_0(self) -> Reference:
-        if not distributed():
-            return reference(self._source, self._count, self._device)
-        box: list[Reference | Exception | None] = [None]
-        if dist.get_rank() == 0:
-            # The other ranks wait in the broadcast: they must hear of a failure, too.
-            try:
-                box[0] = reference(self._source, self._count, self._device)
-                box[0].classifier.cpu()
-            except GandistError as error:
-                box[0] = error
-            except Exception as error:
-                box[0] = RunError(f"preparing the evaluation failed: {type(error).__name__}: {error}")
-        dist.broadcast_object_list(box, 0)
-        if not isinstance(box[0], Reference):
-            raise box[0] or RunError("rank 0 sent no reference")
-        return box[0]
+    def _prepared(self) -> Reference:
+        try:
+            prepared = reference(self._source, self._count, self._device)
+        except GandistError:
+            raise
+        except Exception as error:
+            raise RunError(f"preparing the evaluation failed: {type(error).__name__}: {error}") from error
+        prepared.classifier.cpu()
+        return prepared
 
     def measure(self, generator: nn.Module, seed: int) -> dict[str, float]:
         """The scores of samples 0 to count-1 of `seed` by name, the same on all ranks and for any number of them.

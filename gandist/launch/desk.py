@@ -13,9 +13,12 @@ from typing import Any
 
 from gandist.config.schema import Config
 from gandist.launch import folder as folders
-from gandist.launch.board import Board, Cause, RemoteBoard
+from gandist.launch.board import Board, Cause, RemoteBoard, Sighting
 from gandist.launch.watching import Watchers
 from gandist.training.run import RunView
+
+SILENT = 15.0
+"""Seconds without a sign of life after which a rank is reported; a lost worker is replaced sooner."""
 
 
 class Desk:
@@ -27,6 +30,7 @@ class Desk:
         self._board: Board | RemoteBoard | None = None
         self.causes: list[Cause] = []
         self._signalled = self._stopping = False
+        self._silent: set[int] = set()
 
     def sit(self, board: Board | RemoteBoard) -> None:
         """From now on there is a board to look at."""
@@ -49,9 +53,9 @@ class Desk:
             self._stopping = True
             self._board.request("stop")
             self.warn(
-                "stopping at the next log line with a checkpoint; once more ends at once and loses the steps since"
+                "stopping after this step with a checkpoint; once more ends at once and loses the steps since the last"
             )
-        posts, events, causes = self._board.news()
+        sightings, events, causes = self._board.news()
         for hook, facts in events:
             if hook == "warning":
                 self.warn(facts["text"])
@@ -66,9 +70,19 @@ class Desk:
         for cause in causes[len(self.causes) :]:
             self._write_down(cause)
         self.causes = causes
-        if posts:
-            first = posts.get(0) or next(iter(posts.values()))
+        if sightings:
+            first = (sightings.get(0) or next(iter(sightings.values()))).place
             self._watchers.tell("on_progress", first.phase, first.step, first.images, None)
+        self._mind_the_silent(sightings)
+
+    def _mind_the_silent(self, sightings: dict[int, Sighting]) -> None:
+        """Says once of a rank that it has fallen silent, and once that it is back."""
+        silent = {rank for rank, seen in sightings.items() if seen.heard > SILENT}
+        for rank in sorted(silent - self._silent):
+            self.warn(sightings[rank].told(rank))
+        for rank in sorted((self._silent - silent) & sightings.keys()):
+            self.warn(f"rank {rank} is back")
+        self._silent = silent
 
     def _write_down(self, cause: Cause) -> None:
         with (self.view.folder / folders.FAILURES).open("a") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ def train(
 
 def run(composed: Composed, *, address: str | None = None, fresh: bool = False) -> Outcome:
     """Checks everything, then trains, or goes on with, the run that the config names."""
+    begun = time.time()
     config = resolve(composed)
     opened = check(config, composed, metric_problems)
     warnings = list(opened.warnings)
@@ -79,6 +81,8 @@ def run(composed: Composed, *, address: str | None = None, fresh: bool = False) 
             "folder": str(folder),
             "cwd": str(Path.cwd()),
             "run_id": secrets.token_hex(4),
+            "until": begun + 3600 * config.train.hours if config.train.hours else None,
+            "joined": address is not None,
             "versions": versions(),
         }
         view = RunView(payload["run_id"], config.run.name, folder, config, opened.source.facts, 0, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import traceback
 from dataclasses import asdict
 from pathlib import Path
@@ -15,16 +14,25 @@ from gandist.config.resolve import resolve
 from gandist.errors import GandistError
 from gandist.evaluation.evaluator import Evaluator
 from gandist.launch.board import Board, Cause, RemoteBoard
+from gandist.launch.preemption import watch_for_preemption
+from gandist.launch.pulse import Pulse
 from gandist.launch.watching import Watchers
 from gandist.training.loop import train
 from gandist.training.run import RunView
 from gandist.training.surroundings import Announce, Surroundings
-
-POST_EVERY = 0.25
-"""Seconds between two posts of a rank in one phase."""
+from gandist.training.writer import Writer
 
 _FOLLOW_ON = ("gloo", "nccl", "connection closed", "connection reset", "process group", "broken pipe", "socket")
 """What an error of a collective says: it fails because another rank did."""
+
+_TIMED_OUT = ("timed out", "timeout", "did not come")
+"""What it says when nothing was heard of the other rank for too long."""
+
+_UNHEARD = 10.0
+"""Seconds of silence from which on a rank counts as the one that the others wait for."""
+
+_WRITING = 60.0
+"""Seconds that a failed rank 0 gives the checkpoint in flight."""
 
 
 class Rank:
@@ -33,17 +41,9 @@ class Rank:
     def __init__(self, payload: dict[str, Any], board: Board | RemoteBoard, rank: int, world: int):
         self.config = resolve(payload["config"])
         self.board, self.rank, self.world = board, rank, world
-        self.step, self._phase, self._posted = 0, "", 0.0
+        self.pulse, self.writer = Pulse(board, rank), Writer(self.config.cluster.storage_error == "wait", self.warn)
         self.watchers: Watchers | None = None
         self._payload = payload
-
-    def post(self, phase: str, step: int, images: int) -> None:
-        """Says where this rank is, a few times a second at most."""
-        now = time.monotonic()
-        self.step = step
-        if phase != self._phase or now - self._posted > POST_EVERY or step == self.config.steps:
-            self._phase, self._posted = phase, now
-            self.board.post(self.rank, phase, step, images)
 
     def warn(self, text: str) -> None:
         """Shows a line to the user."""
@@ -74,23 +74,55 @@ class Rank:
             world=self.world,
             device=device,
             watch=self.watch,
-            post=self.post,
-            requests=self.board.requests,
+            post=self.pulse.at,
+            requests=self.pulse.requests,
             request=self.board.request,
+            until=self._payload["until"],
+            heartbeats=self.pulse.heartbeats,
+            writer=self.writer,
             warn=self.warn,
             evaluator=evaluator,
             versions=self._payload["versions"],
         )
 
-    def explain(self, error: Exception) -> None:
-        """Tells the board why this rank failed, unless it only follows the failure of another one."""
-        if not _follows(error):
-            final = isinstance(error, GandistError)
-            self.board.fail(Cause(str(error) if final else _told(error), self.step, self.rank, final))
+    def leave(self, reason: str) -> None:
+        """Asks for an end with a checkpoint, and says why once."""
+        if self.rank == 0:
+            self.warn(reason)
+            self.board.request("stop")
+
+    def fail(self, error: Exception) -> None:
+        """Ends the watchers and tells the board why this rank failed, unless it only follows another one's failure."""
+        if self.watchers is not None:
+            self.watchers.announce("gandist_on_train_end", error=error)
+        step = self.pulse.place.step
+        if isinstance(error, GandistError):
+            self.board.fail(Cause(str(error), step, self.rank, final=True))
+        elif _timed_out(error):
+            self.board.fail(Cause(self._waited_for(), step, self.rank))
+        elif not _follows(error):
+            self.board.fail(Cause(_told(error), step, self.rank))
+        self.writer.wait(_WRITING)
+
+    def _waited_for(self) -> str:
+        """Who kept this rank waiting until a collective gave up, as far as the board knows."""
+        others = {rank: seen for rank, seen in self.board.sightings().items() if rank != self.rank}
+        behind = [rank for rank, seen in others.items() if seen.heard > _UNHEARD]
+        if not behind:
+            mine = self.pulse.place
+            behind = [r for r, seen in others.items() if (seen.place.step, seen.place.phase) != (mine.step, mine.phase)]
+        waited = f"waited {self.config.cluster.timeout} s (cluster.timeout) at step {self.pulse.place.step} for "
+        if not behind:
+            return waited + "the other ranks, all of which gave signs of life; is the network between them whole?"
+        return waited + "; ".join(others[rank].told(rank) for rank in behind)
 
 
 def _follows(error: BaseException) -> bool:
     return isinstance(error, (RuntimeError, ValueError)) and any(word in str(error).lower() for word in _FOLLOW_ON)
+
+
+def _timed_out(error: BaseException) -> bool:
+    return _follows(error) and any(words in str(error).lower() for words in _TIMED_OUT)
 
 
 def _told(error: BaseException) -> str:
@@ -121,14 +153,15 @@ def work(payload: dict[str, Any]) -> dict[str, Any]:
     if rank.config.train.deterministic:
         torch.use_deterministic_algorithms(True)
     try:
-        rank.post("opening the data set", 0, 0)
+        rank.pulse.at("opening the data set", 0, 0)
         source = rank.config.dataset.open()
         device = ray.train.torch.get_device()
         evaluator = Evaluator(rank.config, source, device) if rank.config.evaluate.every else None
-        finished = train(rank.config, source, rank.surroundings(device, evaluator))
-        return asdict(finished)
+        if payload["joined"]:
+            watch_for_preemption(rank.leave)
+        return asdict(train(rank.config, source, rank.surroundings(device, evaluator)))
     except Exception as error:
-        if rank.watchers is not None:
-            rank.watchers.announce("gandist_on_train_end", error=error)
-        rank.explain(error)
+        rank.fail(error)
         raise
+    finally:
+        rank.pulse.close()

@@ -24,9 +24,9 @@ Job = Callable[..., None]
 
 
 class Ranks:
-    """`world` processes that stay and do one job after the other together."""
+    """`world` processes that stay and do one job after the other together. timeout: seconds of a collective."""
 
-    def __init__(self, world: int):
+    def __init__(self, world: int, timeout: float = 60.0):
         self.world = world
         self._folder = tempfile.TemporaryDirectory(prefix="gandist-ranks-")
         # Spawned: a fork would take over the threads of this process half alive.
@@ -36,7 +36,7 @@ class Ranks:
         for rank in range(world):
             here, there = context.Pipe()
             store = Path(self._folder.name) / "store"
-            process = context.Process(target=_serve, args=(rank, world, str(store), there), daemon=True)
+            process = context.Process(target=_serve, args=(rank, world, str(store), timeout, there), daemon=True)
             process.start()
             there.close()
             self._pipes.append(here)
@@ -93,13 +93,13 @@ def _receive(pipe: Connection) -> str | None:
         return "its process died"
 
 
-def _serve(rank: int, world: int, store: str, pipe: Connection) -> None:
+def _serve(rank: int, world: int, store: str, timeout: float, pipe: Connection) -> None:
     torch.set_num_threads(1)
     if "lo" in (name for _, name in socket.if_nameindex()):
         # All ranks are here; gloo would look up the host's name otherwise, which need not resolve.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=rank, world_size=world, timeout=timedelta(seconds=60)
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=world, timeout=timedelta(seconds=timeout)
     )
     while True:
         try:

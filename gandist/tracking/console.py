@@ -95,7 +95,8 @@ class Lines(Warnings):
 
 
 def readings(scalars: dict[str, float]) -> list[str]:
-    """ "loss generator 0.71", … for each player's total, then D(x) and D(G(z)), as far as they were logged."""
+    """ "loss generator 0.71", … for each player's total, then D(x) and D(G(z)), as far as they were logged, and
+    the rank that was not heard of for longest."""
     shown: list[str] = []
     for key, value in scalars.items():
         group, _, name = key.partition("/")
@@ -104,6 +105,10 @@ def readings(scalars: dict[str, float]) -> list[str]:
     for key, label in (("probability/real", "D(x)"), ("probability/fake", "D(G(z))")):
         if key in scalars:
             shown.append(f"{label} {scalars[key]:.3f}")
+    ages = {key.removeprefix("heartbeat/"): age for key, age in scalars.items() if key.startswith("heartbeat/")}
+    if len(ages) > 1:
+        oldest = max(ages, key=lambda rank: ages[rank])
+        shown.append(f"heartbeats {len(ages)}, oldest {oldest} {ages[oldest]:.1f} s")
     return shown
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gandist.contract.turn import Turn
 from gandist.training.state import State
+from gandist.training.surroundings import Surroundings
 
 
 def terms_of(turn: Turn, terms: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -23,7 +24,7 @@ def terms_of(turn: Turn, terms: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def log_line(
-    state: State, means: dict[str, float], speed: dict[str, float], evaluated: bool, device: torch.device
+    state: State, means: dict[str, float], speed: dict[str, float], evaluated: bool, around: Surroundings
 ) -> dict[str, float]:
     """The scalars of a logging step, with their public names.
 
@@ -39,9 +40,10 @@ def log_line(
     for role, player in state.players.items():
         line[f"lr/{role}"] = player.lr
     line |= speed
-    if device.type == "cuda":
-        line["memory/gpu_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
-        torch.cuda.reset_peak_memory_stats(device)
+    line |= {f"heartbeat/rank-{rank}": seconds for rank, seconds in around.heartbeats().items()}
+    if around.device.type == "cuda":
+        line["memory/gpu_gib"] = torch.cuda.max_memory_allocated(around.device) / 2**30
+        torch.cuda.reset_peak_memory_stats(around.device)
     if evaluated:
         line |= {f"evaluation/{name}": value for name, value in state.progress.metrics.items()}
     return line

@@ -7,22 +7,21 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 
 from gandist.config.schema import Config
-from gandist.contract.collective import distributed
 from gandist.contract.components import Source
 from gandist.contract.turn import Moment, Seen
 from gandist.training.batches import Batches
 from gandist.training.clock import Clock, due
 from gandist.training.logs import log_line, terms_of
 from gandist.training.players import divisor
+from gandist.training.requests import Requests
 from gandist.training.run import RunView
 from gandist.training.sampling import samples
 from gandist.training.scalars import Scalars
 from gandist.training.shares import share
 from gandist.training.state import State
-from gandist.training.surroundings import Surroundings
+from gandist.training.surroundings import Announce, Surroundings
 from gandist.training.turns import Table, explained, require_gradients
 
 PICTURE = {True: 64, False: 2048}
@@ -62,10 +61,12 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
     announce("gandist_on_train_start")
     rows = batches.peek(0)
     table.rehearse(rows)
-    clock, begin, stop = Clock(), time.perf_counter() - progress.seconds, False
+    requests, stop = Requests(around, config.cluster.timeout), False
+    clock, begin = Clock(), time.perf_counter() - progress.seconds
 
     while progress.step < config.steps and not stop:
-        step, happens, wanted = progress.step, due(config, progress.step + 1), set[str]()
+        step, happens = progress.step, due(config, progress.step + 1)
+        requests.ask()
         for number, role in enumerate(loss.turns):
             if fresh[number]:
                 with clock.waiting():
@@ -97,7 +98,9 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
         progress.seconds = time.perf_counter() - begin
         clock.step()
         around.post("training", progress.step, state.images)
-        if happens.save:
+        wanted = requests.answer()
+        saves, stop = happens.save or bool(wanted), "stop" in wanted and progress.step < config.steps
+        if saves:
             scalars.check()
         if happens.evaluate and around.evaluator is not None:
             around.post("evaluating", progress.step, state.images)
@@ -105,21 +108,21 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
             progress.metrics = around.evaluator.measure(state.generator, seed)
             announce("gandist_on_evaluation", step=progress.step, metrics=progress.metrics)
         if happens.log:
-            line = log_line(
-                state, scalars.reduce(), clock.read(config.images_per_step), happens.evaluate, around.device
-            )
+            line = log_line(state, scalars.reduce(), clock.read(config.images_per_step), happens.evaluate, around)
             announce("gandist_on_log", step=progress.step, scalars=line)
-            wanted = _requests(around)
-            stop = "stop" in wanted and progress.step < config.steps
         if happens.sample and around.rank == 0 and "generator" in state.networks:
             shown = PICTURE[source.facts.images]
             drawn = samples(state.generator, source.facts, seed=seed, start=0, stop=shown, device=around.device)
             announce("gandist_on_samples", step=progress.step, images=torch.cat(list(drawn)).cpu())
-        if happens.save or wanted:
+        if saves:
             around.post("saving", progress.step, state.images)
-            path = state.save()
-            announce("gandist_on_checkpoint", step=progress.step, path=path)
+            state.save()
+        _announce_written(around, announce)
 
+    around.post("waiting for the checkpoint", progress.step, state.images)
+    state.finish_saving()
+    _announce_written(around, announce)
+    requests.close()
     batches.close()
     if around.rank == 0 and not stop and "generator" in state.networks:
         state.write_generator()
@@ -145,12 +148,6 @@ def _view(state: State, around: Surroundings, resumed_from: int | None) -> RunVi
     )
 
 
-def _requests(around: Surroundings) -> set[str]:
-    """What rank 0 was asked for, on every rank: a decision that one rank took alone would leave the others waiting."""
-    known = ("stop", "save")
-    asked = around.requests() if around.rank == 0 else set()
-    if distributed():
-        flags = torch.tensor([name in asked for name in known], dtype=torch.int32, device=around.device)
-        dist.broadcast(flags, 0)
-        asked = {name for name, flag in zip(known, flags.tolist(), strict=True) if flag}
-    return asked
+def _announce_written(around: Surroundings, announce: Announce) -> None:
+    for step, path in around.writer.written():
+        announce("gandist_on_checkpoint", step=step, path=path)

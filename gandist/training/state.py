@@ -6,11 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from gandist.config.schema import Config
-from gandist.contract.collective import distributed
 from gandist.contract.facts import Facts
 from gandist.errors import CheckpointError, RunError
 from gandist.training import checkpoint
@@ -19,6 +17,8 @@ from gandist.training.exchange import Exchange
 from gandist.training.players import Player, build_memories, build_networks, taking_part
 from gandist.training.smoothing import Smoothing
 from gandist.training.surroundings import Surroundings
+from gandist.training.waiting import on_rank_0
+from gandist.training.writer import on_host
 
 SMOOTHED, MEMORY = "smoothed", "memory"
 
@@ -101,9 +101,13 @@ class State:
             for key, tensor in module.state_dict().items()
         }
 
-    def save(self) -> Path:
-        """Writes a checkpoint; all ranks call it. Raises RunError on all of them if rank 0 could not write."""
-        around, train = self._around, self.config.train
+    def save(self) -> None:
+        """Begins to write a checkpoint; all ranks call it, and it returns when the state is copied to host memory.
+
+        Raises RunError on all ranks if they disagree, or if the checkpoint before could not be written.
+        """
+        around = self._around
+        self.finish_saving()
         # Batch norm's running means follow each rank's own rows. Memories do not: they must agree by themselves.
         broadcast_buffers([*self.networks.values(), self.generator])
         optimizers = {role: player.optimizer.state_dict() for role, player in self.players.items()}
@@ -116,33 +120,23 @@ class State:
             if isinstance(value, Tensor)
         }
         require_equal({**flat, **moments})
-        path, failure = around.folder / "checkpoints", ""
         if around.rank == 0:
             about = {"images": self.images, "versions": around.versions, "facts": asdict(self.facts)}
-            state = {"optimizers": optimizers, "progress": asdict(self.progress)}
-            try:
-                path = checkpoint.save(
-                    path, self.progress.step, flat, state, around.config_text, about, keep=train.keep
-                )
-            except OSError as error:
-                failure = str(error)
-        failure = _from_rank_0(failure)
-        if failure:
-            raise RunError(
-                f"the checkpoint of step {self.progress.step} could not be written: {failure}; "
-                f"those before it are whole"
+            networks, state = on_host(flat), on_host({"optimizers": optimizers, "progress": asdict(self.progress)})
+            folder, step, keep = around.folder / "checkpoints", self.progress.step, self.config.train.keep
+            around.writer.start(
+                step, lambda: checkpoint.save(folder, step, networks, state, around.config_text, about, keep=keep)
             )
-        return path
+
+    def finish_saving(self) -> None:
+        """Waits for the checkpoint that is being written, on all ranks. Raises RunError on all if it was given up."""
+        writer = self._around.writer
+        if failure := on_rank_0(lambda: writer.wait() or writer.failure):
+            raise RunError(failure)
 
     def resume(self) -> int | None:
         """Goes back to the newest whole checkpoint of the folder; its step, or None if there is none."""
-        path = None
-        if self._around.rank == 0:
-            path, damaged = checkpoint.newest(self._around.folder / "checkpoints")
-            for bad, wrong in damaged.items():
-                instead = f"going on from {path.name}" if path else "starting from the beginning"
-                self._around.warn(f"{bad.name} is damaged ({wrong}); {instead}")
-        path = _from_rank_0(path)
+        path = on_rank_0(self._newest)
         if path is None:
             return None
         flat, state = checkpoint.load(path)
@@ -153,6 +147,13 @@ class State:
             player.optimizer.load_state_dict(state["optimizers"][role])
         self.progress = Progress(**state["progress"])
         return self.progress.step
+
+    def _newest(self) -> Path | None:
+        path, damaged = checkpoint.newest(self._around.folder / "checkpoints")
+        for bad, wrong in damaged.items():
+            instead = f"going on from {path.name}" if path else "starting from the beginning"
+            self._around.warn(f"{bad.name} is damaged ({wrong}); {instead}")
+        return path
 
     def _load_tensors(self, path: Path, flat: dict[str, Tensor]) -> None:
         mine = self.tensors()
@@ -178,12 +179,3 @@ class State:
         # One entry, and none that differs between two runs: the file of equal weights has an equal SHA-256.
         checkpoint.write_tensors(path, self.generator.state_dict(), {"step": str(self.progress.step)})
         return path
-
-
-def _from_rank_0(value):
-    """Rank 0's value on every rank."""
-    if not distributed():
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, 0)
-    return box[0]

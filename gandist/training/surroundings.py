@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gandist.training.run import RunView
+from gandist.training.writer import Writer
 
 Announce = Callable[..., None]
 """announce("gandist_on_log", step=…, scalars=…): tells every watcher; a watcher that fails is switched off."""
@@ -47,11 +48,17 @@ class Surroundings:
     post: Callable[[str, int, int], None] = lambda phase, step, images: None
     """Where this rank is: phase, step, images."""
     requests: Callable[[], set[str]] = set
-    """What has been asked for since the last call: "stop", "save". Called on rank 0."""
+    """What has been asked for since the last call: "stop", "save". Called on rank 0 at every step: it must not wait."""
     request: Callable[[str], None] = lambda what: None
     """Asks for it."""
     warn: Callable[[str], None] = lambda text: None
     """Shows a line to the user."""
+    until: float | None = None
+    """Unix time by which the run must have left with a checkpoint."""
+    heartbeats: Callable[[], dict[int, float]] = dict
+    """Seconds since each rank was last heard of. Called on rank 0."""
+    writer: Writer = field(default_factory=Writer)
+    """Writes rank 0's checkpoints; whoever ends a failed run waits for it."""
     evaluator: Evaluator | None = None
     versions: dict[str, Any] = field(default_factory=dict)
     """Versions of gandist, torch and the plugins, for the manifest."""
