@@ -39,6 +39,17 @@ def run(*arguments: str, cwd: Path, timeout: float = 300, **environment: str) ->
     )
 
 
+def install(folder: Path, name: str, module: str, source: str) -> str:
+    """A plugin distribution as pip would leave it; returns what to put on PYTHONPATH."""
+    site = folder / "site"
+    about = site / f"{name}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (site / f"{module}.py").write_text(source)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[gandist]\n{name} = {module}\n")
+    return str(site)
+
+
 def _parents() -> dict[int, int]:
     found = {}
     for entry in Path("/proc").iterdir():

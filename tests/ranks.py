@@ -37,8 +37,18 @@ def _train_one(rank: int, world: int, spec: dict[str, Any]) -> None:
     def watch(run):
         return Watchers(config, run, "rank 0", warn=print).announce
 
+    def post(phase: str, step: int, images: int) -> None:
+        if phase == "training" and step == spec.get("die_at"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
     around = Surroundings(
-        folder=folder, rank=rank, world=world, dtype=DTYPES[spec.get("dtype", "fp32")], watch=watch, warn=print
+        folder=folder,
+        rank=rank,
+        world=world,
+        dtype=DTYPES[spec.get("dtype", "fp32")],
+        watch=watch,
+        warn=print,
+        post=post,
     )
     try:
         train(config, config.dataset.open(), around)
@@ -61,7 +71,10 @@ def _process(rank: int, world: int, meeting: str, specs: list[dict[str, Any]]) -
 
 
 def train_on_ranks(world: int, specs: list[dict[str, Any]]) -> None:
-    """Trains every spec {"config", "folder", "dtype"} in turn on `world` processes (in this one if it is one)."""
+    """Trains every spec {"config", "folder", "dtype", "die_at"} in turn on `world` processes, in this one if it is one.
+
+    die_at: the step after which every rank kills itself without warning; raises ProcessExitedException then.
+    """
     if world == 1:
         threads = torch.get_num_threads()
         _process(0, 1, "", specs)
