@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from tests.hosts import Hosts, Unavailable
 from tests.machines import require
 from tests.on_hosts import SIZE, RunOnHosts
+from tests.processes import install
 from tests.ranks import train_on_ranks
-from tests.test_launch import plugin
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def environment(share: Path) -> dict[str, str]:
     """With the plugin that records what each step saw."""
-    site = plugin(share, "recording", "recording", Path(__file__).with_name("recording.py").read_text())
+    site = install(share, "recording", "recording", Path(__file__).with_name("recording.py").read_text())
     return {"PYTHONPATH": os.pathsep.join([site, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
 
 

@@ -156,4 +156,4 @@ def remote_board() -> RemoteBoard:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return RemoteBoard(ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote())
+    return RemoteBoard(ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote())
