@@ -1,6 +1,8 @@
-"""A minimal script for Ray Train, which startup.py compares with: two workers, two small networks, one step.
+"""A minimal script for Ray Train, which startup.py and recovery.py compare with: two workers, two small networks.
 
 `python minimal_ray_train.py FOLDER` writes FOLDER/workers-up when rank 0 starts and FOLDER/first-step after its step.
+With STEPS, `python minimal_ray_train.py FOLDER STEPS` goes on, appends a line to FOLDER/steps after each of them, saves
+a checkpoint of Ray's every 50, and starts again from it when a worker dies.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-WORKERS, BATCH, LATENT, WIDTH = 2, 64, 64, 32
+WORKERS, BATCH, LATENT, WIDTH, SAVE_EVERY = 2, 64, 64, 32, 50
 
 
 def networks() -> tuple[nn.Module, nn.Module]:
@@ -50,7 +52,7 @@ def networks() -> tuple[nn.Module, nn.Module]:
 
 
 def work(settings: dict[str, Any]) -> None:
-    """One step on random images; rank 0 tells of its start and its end."""
+    """Steps on random images; rank 0 tells of its start and of the end of each step."""
     folder, first = Path(settings["folder"]), ray.train.get_context().get_world_rank() == 0
     if first:
         (folder / "workers-up").touch()
@@ -59,30 +61,64 @@ def work(settings: dict[str, Any]) -> None:
         network: torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999))
         for network in (generator, discriminator)
     }
-    rows = BATCH // WORKERS
-    real, latents = torch.rand(rows, 1, 32, 32) * 2 - 1, torch.randn(rows, LATENT, 1, 1)
-    fake = generator(latents)
-    loss = F.softplus(-discriminator(real)).mean() + F.softplus(discriminator(fake.detach())).mean()
-    loss.backward()
-    players[discriminator].step()
-    F.softplus(-discriminator(fake)).mean().backward()
-    players[generator].step()
-    if first:
-        (folder / "first-step").write_text(str(loss.item()))
+    state = {str(number): part for number, part in enumerate([*players, *players.values()])}
+    begin = resume(state)
+    for step in range(begin, settings["steps"]):
+        rows = BATCH // WORKERS
+        real, latents = torch.rand(rows, 1, 32, 32) * 2 - 1, torch.randn(rows, LATENT, 1, 1)
+        fake = generator(latents)
+        loss = F.softplus(-discriminator(real)).mean() + F.softplus(discriminator(fake.detach())).mean()
+        loss.backward()
+        players[discriminator].step()
+        F.softplus(-discriminator(fake)).mean().backward()
+        players[generator].step()
+        if first and step == begin:
+            (folder / "first-step").write_text(str(loss.item()))
+        if first and settings["steps"] > 1:
+            with (folder / "steps").open("a") as file:
+                file.write(f"{step + 1}\n")
+        for optimizer in players.values():
+            optimizer.zero_grad()
+        if (step + 1) % SAVE_EVERY == 0:
+            save(state, step + 1, first)
+
+
+def save(state: dict[str, Any], step: int, first: bool) -> None:
+    """Reports a checkpoint to Ray, from rank 0."""
+    with tempfile.TemporaryDirectory() as folder:
+        if first:
+            torch.save(
+                {"step": step, **{name: part.state_dict() for name, part in state.items()}}, f"{folder}/state.pt"
+            )
+        ray.train.report({"step": step}, checkpoint=ray.train.Checkpoint.from_directory(folder) if first else None)
+
+
+def resume(state: dict[str, Any]) -> int:
+    """Loads the newest checkpoint that was reported; the step to go on with."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return 0
+    with checkpoint.as_directory() as folder:
+        saved = torch.load(f"{folder}/state.pt")
+    for name, part in state.items():
+        part.load_state_dict(saved[name])
+    return saved["step"]
 
 
 def main() -> None:
     """Starts Ray and the workers, with a line on stderr before each."""
+    steps = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    failures = ray.train.FailureConfig(max_failures=3 if steps > 1 else 0)
     with tempfile.TemporaryDirectory() as storage:
         print("starting Ray", file=sys.stderr, flush=True)
         ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         print("starting the workers", file=sys.stderr, flush=True)
         ray.train.torch.TorchTrainer(
             work,
-            train_loop_config={"folder": sys.argv[1]},
+            train_loop_config={"folder": sys.argv[1], "steps": steps},
             torch_config=ray.train.torch.TorchConfig(backend="gloo"),
             scaling_config=ray.train.ScalingConfig(num_workers=WORKERS),
-            run_config=ray.train.RunConfig(name="minimal", storage_path=storage),
+            run_config=ray.train.RunConfig(name="minimal", storage_path=storage, failure_config=failures),
         ).fit()
         ray.shutdown()
 

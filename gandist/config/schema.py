@@ -89,6 +89,8 @@ class Cluster(Section):
     """Folder that holds the run folders; every node must see it."""
     max_failures: int = Field(default=3, ge=-1)
     """Restarts after a lost worker before the run is given up; -1 for no limit."""
+    resize_every: int = Field(default=60, ge=5)
+    """Seconds between two looks for more nodes, where `workers` is a range."""
     timeout: int = Field(default=300, ge=10)
     """Seconds that a collective operation waits for the slowest worker."""
     storage_error: Literal["end", "wait"] = "end"

@@ -151,7 +151,9 @@ class RemoteBoard:
 
 
 def remote_board() -> RemoteBoard:
-    """A board of its own actor in the running Ray."""
+    """A board of its own actor in the running Ray, on the driver's node: it must not die with a worker's."""
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return RemoteBoard(ray.remote(num_cpus=0)(Board).remote())
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return RemoteBoard(ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote())

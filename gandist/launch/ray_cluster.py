@@ -26,7 +26,9 @@ _QUIET = {
 }
 # Without the first a local Ray listens on all interfaces; without the second it reports to its makers.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-
+# How long a group that may be smaller waits for the nodes that Ray believes in: after a crash it takes Ray a while to
+# see that one is gone, and the default of 60 s is most of what a restart on the others would wait for.
+_ELASTIC = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
 
 ANSWER = 5.0
 """Seconds within which a cluster's head must accept a connection."""
@@ -119,17 +121,17 @@ def fit(
     from gandist.launch.meeting import LocalTorchConfig
 
     cluster = config.cluster
-    workers: Any = cluster.fewest_workers
+    scaling: dict[str, Any] = {"num_workers": cluster.fewest_workers}
     if cluster.most_workers != cluster.fewest_workers:
-        workers = (cluster.fewest_workers, cluster.most_workers)
+        _environment(_ELASTIC)
+        scaling["num_workers"] = (cluster.fewest_workers, cluster.most_workers)
+        scaling["elastic_resize_monitor_interval_s"] = cluster.resize_every
     group: dict[str, Any] = {"backend": "nccl" if gpu else "gloo", "timeout_s": cluster.timeout}
     trainer = TorchTrainer(
         work,
         train_loop_config={**payload, "board": board},
         torch_config=LocalTorchConfig(**group, folder=storage) if local else TorchConfig(**group),
-        scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=gpu, resources_per_worker=None if gpu else {"CPU": 1}
-        ),
+        scaling_config=ScalingConfig(**scaling, use_gpu=gpu, resources_per_worker=None if gpu else {"CPU": 1}),
         run_config=_run_config(RunConfig, FailureConfig, cluster.max_failures, config.run.name, storage),
     )
     try:
