@@ -61,7 +61,7 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
     announce("gandist_on_train_start")
     rows = batches.peek(0)
     table.rehearse(rows)
-    requests, stop = Requests(around, config.cluster.timeout), False
+    requests, stop = Requests(around, config.cluster.timeout, state.exchange), False
     clock, begin = Clock(), time.perf_counter() - progress.seconds
 
     while progress.step < config.steps and not stop:

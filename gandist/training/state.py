@@ -50,8 +50,8 @@ class State:
         self.memories = build_memories([config.loss, *config.loss.regularizers], facts)
         for memory in self.memories.values():
             memory.to(around.device)
-        exchange = Exchange.open(around.device, config.cluster.timeout)
-        self.players = {role: Player(role, self.networks[role], config, exchange) for role in acting}
+        self.exchange = Exchange.open(around.device, config.cluster.timeout)
+        self.players = {role: Player(role, self.networks[role], config, self.exchange) for role in acting}
         self.smoothing = (
             Smoothing(self.networks["generator"], config.train.ema)
             if "generator" in acting and config.train.ema.half_life
