@@ -136,6 +136,15 @@ def test_a_bad_server_holds_nothing_up_and_loses_nothing(tmp_path: Path, monkeyp
         assert "wandb sync" in warning
     assert bool(segments(tmp_path)) == (fault == "slow")
     assert len(server.rows) == (0 if fault == "slow" else 4)
+    if fault == "none":
+        return
+    command = warnings[0].partition("wandb sync ")[2].split()
+    with served("none") as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        left = [str(folder) for folder in tmp_path.glob(str(Path(command[-1]).relative_to(tmp_path)))]
+        sync = [sys.executable, "-m", "wandb", "sync", *command[:-1], *left]
+        subprocess.run(sync, cwd=tmp_path, check=True, capture_output=True)
+        assert [row["images"] for row in server.rows] == [8, 16, 24, 24]
 
 
 def test_the_training_does_not_wait_for_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -165,8 +165,8 @@ class WandbLog:
             self._log.finish(exit_code=code)
         except TimeoutError:
             self._run.warn(
-                f"tracking.wandb: the server did not take everything within {FINISH_TIMEOUT} s; the rest lies in "
-                f"{self._run.folder / 'wandb'}: wandb sync --include-online"
+                f"tracking.wandb: the server did not take everything within {FINISH_TIMEOUT} s; send it later with: "
+                f"wandb sync --include-online {self._run.folder / 'wandb'}/run-*"
             )
 
     def _lost(self, reason: str) -> None:
