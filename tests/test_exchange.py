@@ -60,6 +60,25 @@ def test_the_mean_is_the_same_bits_on_every_rank(world: int):
             assert torch.equal(mine, expected)
 
 
+def told(rank: int, world: int) -> list[int]:
+    exchange = Exchange.open(CPU, timeout=30)
+    assert exchange is not None
+    words = []
+    for number in range(50):
+        if rank == 0:
+            exchange.tell(number * number)
+        exchange.average(torch.ones(3))
+        if number % 3 == rank:
+            # Somebody is late to read, and rank 0 far into the next round.
+            time.sleep(0.003)
+        words.append(exchange.told())
+    return words
+
+
+def test_what_rank_0_tells_is_read_in_the_same_round_by_all():
+    assert on_ranks(3, told) == [[number * number for number in range(50)]] * 3
+
+
 def opened(rank: int, world: int, stranger: bool, room: bool) -> bool:
     if stranger and rank == 1:
         module._host = lambda: ("another",)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from tests.hosts import Hosts, Unavailable
@@ -145,15 +144,16 @@ def test_four_two_and_four_workers_are_one_run(share: Path, environment: dict[st
         optimizer={"generator": SGD, "discriminator": SGD},
         cluster={"workers": "2..4", "resize_every": 5},
     )
+    # Otherwise the generator's batch norm would follow the size of a worker's share.
+    elastic["train"]["sync_batchnorm"] = True
     with Hosts(share / "four", cpus=2, environment=environment) as four:
         run = RunOnHosts(four, share, elastic)
         run.wait_for(lambda: run.step >= EVERY + 17, "step after the first checkpoint")
         assert "250 steps on 4 workers" in run.said
         four.crash("h2")
-        run.pace(0.5)
         run.wait_for(lambda: "250 steps on 2 workers" in run.said, "smaller group")
-        here = run.step
-        run.wait_for(lambda: run.step > here + 5, "steps of the smaller group")
+        run.wait_for(lambda: (run.folder / "checkpoints/step-00000100").is_dir(), "checkpoint of the smaller group")
+        run.pace(0.5)
         four.boot("h2")
         run.wait_for(lambda: run.said.count("250 steps on 4 workers") == 2, "larger group")
         run.pace(0.01)
@@ -163,5 +163,6 @@ def test_four_two_and_four_workers_are_one_run(share: Path, environment: dict[st
     require_every_sample_once_an_epoch(run.samples())
     fixed = load_file(undisturbed(share, elastic, 4) / "generator.safetensors")
     ours = load_file(run.folder / "generator.safetensors")
+    assert ours.keys() == fixed.keys()
     for name, weight in fixed.items():
-        torch.testing.assert_close(ours[name], weight, rtol=0, atol=1e-4 * float(weight.abs().max()), msg=name)
+        assert float((ours[name] - weight).float().norm()) <= 1e-4 * float(weight.float().norm()), name

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gandist import Architecture, ConfigError, Facts, Loss, Regularizer
+from gandist import Architecture, ConfigError, Dataset, Facts, Loss, Regularizer, Source
 from gandist.config.check import check
 from gandist.config.compose import compose
 from gandist.config.resolve import resolve
@@ -133,6 +133,34 @@ def test_checking_gives_what_it_opened_and_leaves_the_random_state_alone() -> No
     assert opened.source.facts.shape == (2,)
     assert all(player.training for player in opened.players.values())
     assert opened.warnings == ()
+
+
+class Faulty(Dataset):
+    """A plugin's data set with a mistake in its code."""
+
+    name: ClassVar[str] = "test-faulty"
+
+    def open(self) -> Source:
+        raise KeyError("roof")
+
+
+class Misbuilt(Architecture):
+    """An architecture with one."""
+
+    name: ClassVar[str] = "test-misbuilt"
+
+    def build(self, facts: Facts) -> dict[str, nn.Module]:
+        raise KeyError("roof")
+
+
+def test_a_mistake_in_a_components_code_is_told_with_its_place() -> None:
+    good = resolve(compose(POINTS))
+    for change, place in (
+        ({"dataset": Faulty()}, r"dataset +test-faulty: its open\(\)"),
+        ({"architecture": Misbuilt()}, r"architecture +test-misbuilt: its players\(\)"),
+    ):
+        with pytest.raises(ConfigError, match=place + r" raised KeyError: 'roof' \(.*test_rules.py:\d+\)"):
+            check(good.model_copy(update=change))
 
 
 def test_warnings() -> None:

@@ -15,6 +15,7 @@ from gandist import GandistError
 from gandist.errors import RunError
 from gandist.testing.ranks import Ranks
 from gandist.training import checkpoint, requests, writer
+from gandist.training.exchange import Exchange
 from gandist.training.loop import train
 from gandist.training.surroundings import Surroundings
 from gandist.training.waiting import on_rank_0
@@ -151,7 +152,14 @@ def test_all_ranks_get_what_rank_0_found_or_its_error():
     assert on_ranks(2, working) == [(7, True), (7, False)]
 
 
-def hurried(rank: int, world: int, folder: Path) -> tuple[int, bool]:
+def hurried(rank: int, world: int, folder: Path, shared: bool) -> tuple[int, bool]:
+    with pytest.MonkeyPatch.context() as patch:
+        if not shared:
+            patch.setattr(Exchange, "open", lambda device, timeout: None)
+        return _hurried(rank, world, folder)
+
+
+def _hurried(rank: int, world: int, folder: Path) -> tuple[int, bool]:
     run = config(BaseLoss(), steps=100_000, train={"save_every": 0, "log_every": 1000})
     around = Surroundings(folder, rank=rank, world=world, until=time.time() + requests.LEAVING + 0.5)
     if rank:
@@ -161,8 +169,9 @@ def hurried(rank: int, world: int, folder: Path) -> tuple[int, bool]:
     return finished.step, finished.stopped
 
 
-def test_a_run_leaves_in_time_with_a_checkpoint_at_the_same_step_on_all_ranks(tmp_path: Path):
-    first, second = on_ranks(2, hurried, tmp_path)
+@pytest.mark.parametrize("shared", [True, False], ids=["shared memory", "process group"])
+def test_a_run_leaves_in_time_with_a_checkpoint_at_the_same_step_on_all_ranks(tmp_path: Path, shared: bool):
+    first, second = on_ranks(2, hurried, tmp_path, shared)
     assert first == second
     assert first[1]
     assert 0 < first[0] < 100_000

@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import sys
+import threading
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 import tiny
 import torch
+import wandb
+from wandb_server import served
 
+from gandist.tracking import aside
 from gandist.tracking.wandb import Wandb
 
 SCALARS = {"loss/generator/total": 0.5, "lr/generator": 2e-4}
@@ -106,6 +110,86 @@ def test_unreachable_server_is_a_warning(tmp_path: Path, monkeypatch: pytest.Mon
     assert [row["images"] for row in history(segment)] == [8, 16, 24, 24]
 
 
+def rows_of(folder: Path) -> list[int]:
+    """`images` of every row that lies on disk after a run that began online."""
+    return [row["images"] for segment in sorted((folder / "wandb").glob("*run-*-*")) for row in history(segment)]
+
+
+@pytest.mark.parametrize("fault", ["none", "dying", "slow"])
+def test_a_bad_server_holds_nothing_up_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr("gandist.tracking.wandb.INIT_TIMEOUT", 3)
+    monkeypatch.setattr("gandist.tracking.wandb.FINISH_TIMEOUT", 2)
+    with served(fault) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        # The client keeps the address that it was started with.
+        wandb.teardown()
+        warnings = train(Wandb(mode="online"), tmp_path, range(1, 4))
+    wandb.teardown()
+    assert rows_of(tmp_path) == [8, 16, 24, 24]
+    assert any(path.endswith("/graphql") for path in server.asked)
+    if fault == "none":
+        assert warnings == []
+        assert [row["images"] for row in server.rows] == [8, 16, 24, 24]
+    else:
+        (warning,) = warnings
+        assert "wandb sync" in warning
+    assert bool(segments(tmp_path)) == (fault == "slow")
+    assert len(server.rows) == (0 if fault == "slow" else 4)
+    if fault == "none":
+        return
+    command = warnings[0].partition("wandb sync ")[2].split()
+    with served("none") as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        left = [str(folder) for folder in tmp_path.glob(str(Path(command[-1]).relative_to(tmp_path)))]
+        sync = [sys.executable, "-m", "wandb", "sync", *command[:-1], *left]
+        subprocess.run(sync, cwd=tmp_path, check=True, capture_output=True)
+        assert [row["images"] for row in server.rows] == [8, 16, 24, 24]
+
+
+def test_the_training_does_not_wait_for_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    go, start = threading.Event(), Wandb._start
+    monkeypatch.setattr(Wandb, "_start", lambda self, run: (go.wait(60), start(self, run))[1])
+    begun: list[int] = []
+    log = Wandb(mode="offline").watch(tiny.view(tmp_path))
+    assert log is not None
+    for step in range(1, 4):
+        log.gandist_on_log(step=step, scalars=SCALARS)
+        begun.append(step)
+    log.gandist_on_samples(step=3, images=torch.randn(64, 2))
+    assert begun == [1, 2, 3]
+    assert segments(tmp_path) == []
+    go.set()
+    log.gandist_on_train_end(error=None)
+    assert rows_of(tmp_path) == [8, 16, 24, 24]
+
+
+def test_a_client_that_is_stuck_is_given_up_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    go = threading.Event()
+    monkeypatch.setattr(Wandb, "_start", lambda self, run: go.wait(60))
+    monkeypatch.setattr("gandist.tracking.wandb.END", 0.2)
+    (warning,) = train(Wandb(mode="offline"), tmp_path, range(1, 4))
+    assert "it was not done within" in warning
+    assert "metrics.jsonl" in warning
+    go.set()
+
+
+@pytest.mark.parametrize(("limit", "said"), [("MOST", "entries behind"), ("STUCK", "has not answered")])
+def test_what_waits_for_the_client_never_fills_the_memory(monkeypatch: pytest.MonkeyPatch, limit: str, said: str):
+    monkeypatch.setattr(aside, limit, 0 if limit == "STUCK" else 2)
+    begun, go, done, lost = threading.Event(), threading.Event(), [], []
+    beside = aside.Aside("test", lost.append)
+    beside.do(lambda: (begun.set(), go.wait(60)))
+    begun.wait(60)
+    for number in range(5):
+        beside.do(lambda number=number: done.append(number))
+    go.set()
+    beside.end(60)
+    assert done == []
+    (reason,) = lost
+    assert said in reason
+
+
 def test_online_without_a_key_is_a_warning(tmp_path: Path):
     # The client keeps a key for as long as its process lives, hence a process without one.
     script = (
@@ -122,9 +206,8 @@ def test_online_without_a_key_is_a_warning(tmp_path: Path):
 def test_broken_client_is_a_warning(tmp_path: Path):
     # A file where the client wants its folder.
     (tmp_path / "wandb").write_text("")
-    warnings: list[str] = []
-    assert Wandb(mode="offline").watch(tiny.view(tmp_path, warnings=warnings)) is None
-    assert len(warnings) == 1
+    (warning,) = train(Wandb(mode="offline"), tmp_path, range(1, 4))
+    assert "W&B is off from here on" in warning
 
 
 def test_off_by_default(tmp_path: Path):

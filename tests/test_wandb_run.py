@@ -11,6 +11,7 @@ import yaml
 from gandist.tracking.metrics_file import read
 from tests.processes import run
 from tests.test_wandb import records, segments
+from tests.wandb_server import served
 
 STEPS = 6
 
@@ -78,6 +79,25 @@ def test_a_run_on_two_workers_is_logged_once_with_config_curves_and_pictures(tmp
     assert [row["images"] for row in pictures] == [24, 48]
     for row in pictures:
         assert sha256((segment / "files" / row["samples.path"]).read_bytes()).hexdigest() == row["samples.sha256"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["slow", "dying"])
+def test_a_server_that_is_slow_or_dies_costs_a_warning_and_nothing_else(tmp_path: Path, fault: str):
+    write(tmp_path, "online")
+    with served(fault) as server:
+        url = {"WANDB_BASE_URL": server.url}
+        ended = run("train", "logged.yaml", cwd=tmp_path, **{**environment(tmp_path), **url})
+    assert ended.returncode == 0, ended.stderr
+    assert "wandb sync" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    folder = tmp_path / "runs" / "logged"
+    require_complete(folder)
+    (segment,) = (folder / "wandb").glob("*run-*-*")
+    assert segment.name.startswith("offline-" if fault == "slow" else "run-")
+    rows = [record["history"]["item"] for record in records(segment) if record["type"] == "history"]
+    assert [row["images"] for row in rows if "samples.path" not in row] == [16, 32, 48]
+    assert [row["images"] for row in rows if "samples.path" in row] == [24, 48]
 
 
 @pytest.mark.slow

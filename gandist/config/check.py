@@ -4,6 +4,7 @@ parts of the config fit each other."""
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from gandist.config.compose import Composed
 from gandist.config.problems import Problem, report
 from gandist.config.rules import RULES, WARNINGS, Parts
 from gandist.config.schema import Config
+from gandist.contract.component import Component
 from gandist.contract.components import Source
 from gandist.contract.facts import Facts
 from gandist.errors import ConfigError
@@ -68,6 +70,8 @@ def _open(config: Config, found: _Found) -> Source | None:
         found.add(*(named.groups() if named else ("dataset", str(error))))
     except OSError as error:
         found.add("dataset", f"{config.dataset.name} cannot be read: {error}")
+    except Exception as error:
+        found.add("dataset", _fault(config.dataset, "open", error))
     return None
 
 
@@ -82,4 +86,13 @@ def _build(config: Config, facts: Facts, found: _Found) -> dict[str, nn.Module] 
         # torch says with a RuntimeError that so much memory is not there.
         reason = str(error).split("\n", 1)[0]
         found.add("architecture", f"{config.architecture.name} cannot be built: {reason}; try a smaller one")
+    except Exception as error:
+        found.add("architecture", _fault(config.architecture, "players", error))
     return None
+
+
+def _fault(component: Component, method: str, error: Exception) -> str:
+    """A mistake in a component's own code, with its place."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__}: {error} ({at.filename}:{at.lineno})"
+    return f"{component.name}: its {method}() raised {what}; mend or replace the plugin"

@@ -48,13 +48,14 @@ def read(path: Path) -> Stored | None:
         return None
 
 
-def remembered(path: Path, make: Callable[[], Stored]) -> Stored:
+def remembered(path: Path, make: Callable[[], Stored], fits: Callable[[Stored], bool] = lambda _: True) -> Stored:
     """What `path` holds, made first if need be; of many processes that ask at once, one makes it.
 
+    fits: whether what lies there can be what `make` makes; if not, it counts as damaged and is made anew.
     A cache that cannot be written costs time, never a run.
     """
     with _alone(path) as writable:
-        if (found := read(path)) is not None:
+        if (found := read(path)) is not None and fits(found):
             return found
         made = make()
         if writable:

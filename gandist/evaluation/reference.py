@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 from gandist.contract.components import Source
 from gandist.contract.facts import Facts
 from gandist.evaluation.cache import Stored, cache_folder, remembered
-from gandist.evaluation.classifier import Classifier
+from gandist.evaluation.classifier import FEATURES, Classifier
 from gandist.evaluation.fitting import classify, fit, held_out, order, read
 from gandist.evaluation.statistics import frechet_distance, moment_sums, moments
 
@@ -74,6 +76,16 @@ def _statistics(classifier: Classifier, source: Source, count: int) -> Stored:
     return {"mean": mean, "covariance": covariance}, {name: repr(value) for name, value in numbers.items()}
 
 
+def _like(stored: Stored, tensors: Mapping[str, Tensor], numbers: set[str]) -> bool:
+    """Whether a cached file holds tensors of these names and shapes, and these finite numbers."""
+    found, about = stored
+    try:
+        finite = all(math.isfinite(float(about[name])) for name in numbers)
+    except (KeyError, ValueError):
+        return False
+    return finite and {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in tensors.items()}
+
+
 def reference(source: Source, count: int, device: torch.device) -> Reference:
     """The reference of a labelled source of images for scores of `count` samples; trained and computed, or cached."""
     facts, folder = source.facts, cache_folder()
@@ -82,14 +94,20 @@ def reference(source: Source, count: int, device: torch.device) -> Reference:
         classifier, accuracy = fit(source, device)
         return classifier.state_dict(), {"accuracy": repr(accuracy)}
 
-    weights, about = remembered(folder / "classifiers" / f"{_key(facts)}-v{VERSION}.safetensors", trained)
     with torch.random.fork_rng(devices=[]):
         classifier = Classifier(facts.shape[0], facts.classes)
+    weights, about = remembered(
+        folder / "classifiers" / f"{_key(facts)}-v{VERSION}.safetensors",
+        trained,
+        lambda stored: _like(stored, classifier.state_dict(), {"accuracy"}),
+    )
     classifier.load_state_dict(weights)
     classifier.to(device).eval().requires_grad_(False)
+    moments_like = {"mean": torch.empty(FEATURES), "covariance": torch.empty(FEATURES, FEATURES)}
     statistics, numbers = remembered(
         folder / "references" / f"{_key(facts)}-{count}-v{VERSION}.safetensors",
         lambda: _statistics(classifier, source, count),
+        lambda stored: _like(stored, moments_like, {"size", "frechet", "confident"}),
     )
     return Reference(
         classifier,

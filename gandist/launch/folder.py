@@ -16,8 +16,11 @@ from gandist.config.changes import forbidden_changes
 from gandist.config.yaml import read_yaml
 from gandist.errors import ConfigError
 from gandist.training.checkpoint import write_file
+from gandist.training.foreign import leads_out, read_json
 
 LOCK, CONFIG, RESULT, FAILURES = ".lock", "config.yaml", "result.json", "failures.jsonl"
+CLIENT = "wandb"
+"""W&B's client makes a new folder in it for each start, with links to its logs elsewhere."""
 
 
 @contextmanager
@@ -29,7 +32,7 @@ def owned(folder: Path) -> Iterator[None]:
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a+")
+        file = open(folder / LOCK, "a+", opener=_no_link)  # noqa: SIM115  (closed below)
     except OSError as error:
         raise ConfigError(
             f"cluster.storage: {folder} cannot be written ({error.strerror}); give a writable folder: "
@@ -57,6 +60,11 @@ def owned(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def _no_link(path: str, flags: int) -> int:
+    """A lock that is a link could lead to any file, which would be emptied."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def move_aside(folder: Path) -> Path | None:
     """Gives an existing run folder another name beside it (`--fresh`); nothing is deleted."""
     if not folder.exists():
@@ -80,6 +88,11 @@ def require_same_run(folder: Path, config: dict[str, Any], shown: str | None = N
         raise ConfigError(
             f"cluster.storage: {folder} is a file, not a folder; give another run.name or cluster.storage"
         )
+    if (link := leads_out(folder, not_below=CLIENT)) is not None:
+        raise ConfigError(
+            f"{link} is a link that leads out of the run folder, where nothing is written; remove it, or move the "
+            f"whole run with cluster.storage"
+        )
     if not (folder / CONFIG).is_file():
         others = [path.name for path in folder.iterdir() if path.name != LOCK]
         if others:
@@ -101,9 +114,17 @@ def require_same_run(folder: Path, config: dict[str, Any], shown: str | None = N
 
 
 def result(folder: Path) -> dict[str, Any] | None:
-    """The result of a finished run, or None."""
+    """The result of a finished run, or None. Raises ConfigError for a file that no run has written."""
     path = folder / RESULT
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        found = read_json(path)
+        if type(found["steps"]) is not int:
+            raise ValueError("its steps are no number")
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path}: is damaged ({error}); delete it, and the run goes on from its checkpoint") from None
+    return found
 
 
 def write_config(folder: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,13 +12,16 @@ from torch import Tensor
 
 from gandist.contract.components import Watcher
 from gandist.contract.hookspecs import hookimpl
+from gandist.tracking.aside import Aside
 from gandist.tracking.grids import picture
 from gandist.training.run import RunView
 
-INIT_TIMEOUT = 15
-"""Seconds that training waits for the server at its start, at most."""
+INIT_TIMEOUT = 10
+"""Seconds that the server is waited for at the start; with what follows, the run is offline in less than 15."""
 FINISH_TIMEOUT = 30
-"""Seconds that the run waits at its end for rows still to be sent; what is left lies on disk for `wandb sync`."""
+"""Seconds that rows still to be sent are waited for at the end; what is left lies on disk for `wandb sync`."""
+END = 55.0
+"""Seconds that a run waits for W&B at its end, at most, whatever W&B is doing."""
 
 
 class Wandb(Watcher):
@@ -46,12 +50,14 @@ class Wandb(Watcher):
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         os.environ.setdefault("WANDB_SILENT", "true")
         try:
-            return WandbLog(run, self._start(run))
+            import wandb  # noqa: F401  (here, as two threads should not import at once)
         except Exception as error:
             run.warn(f"tracking.wandb: W&B is off in this run: {_reason(error)}")
             return None
+        return WandbLog(run, self._start)
 
     def _start(self, run: RunView) -> Any:
+        """The W&B run, offline if the server is away."""
         import wandb
 
         if self.mode == "online":
@@ -81,6 +87,7 @@ class Wandb(Watcher):
             console="off",
             init_timeout=INIT_TIMEOUT,
             finish_timeout=FINISH_TIMEOUT,
+            finish_timeout_raises=True,
             # A killed process loses the rows since the last flush.
             x_transaction_log_flush_interval=1,
             disable_code=True,
@@ -105,48 +112,71 @@ class Wandb(Watcher):
 
 
 class WandbLog:
-    """Passes scalars and pictures on. Work that is repeated after a crash is not logged a second time."""
+    """Passes scalars and pictures on, aside of the training. What is repeated after a crash is not logged again.
 
-    def __init__(self, run: RunView, log: Any):
+    start: makes the W&B run, which may take as long as a server that does not answer.
+    """
+
+    def __init__(self, run: RunView, start: Callable[[RunView], Any]):
         self._run = run
-        self._log = log
+        self._log: Any = None
         self._mark = run.folder / "wandb" / "progress.json"
         self._logged = -1 if run.resumed_from is None else _read_mark(self._mark)
-        # W&B's own step starts again with each process, so the x axis is a value in each row.
-        log.define_metric("images", hidden=True)
-        log.define_metric("*", step_metric="images")
+        self._aside = Aside("wandb", self._lost)
+        self._aside.do(lambda: self._begin(start))
 
     @hookimpl
     def gandist_on_log(self, step: int, scalars: dict[str, float]) -> None:
         """One row."""
-        self._add(step, scalars)
+        self._add(step, lambda: scalars)
 
     @hookimpl
     def gandist_on_samples(self, step: int, images: Tensor) -> None:
         """The grid, or the scatter plot, as `samples`."""
         import wandb
 
-        self._add(step, {"samples": wandb.Image(picture(images))})
+        self._add(step, lambda: {"samples": wandb.Image(picture(images))})
 
     @hookimpl
     def gandist_on_train_end(self, error: BaseException | None) -> None:
-        """Marks the run as finished or failed; waits at most `FINISH_TIMEOUT` seconds."""
-        self._log.finish(exit_code=0 if error is None else 1)
+        """Marks the run as finished or failed; waits at most `END` seconds."""
+        self._aside.do(lambda: self._finish(0 if error is None else 1))
+        self._aside.end(END)
 
-    def _add(self, step: int, values: dict[str, Any]) -> None:
+    def _begin(self, start: Callable[[RunView], Any]) -> None:
+        self._log = start(self._run)
+        # W&B's own step starts again with each process, so the x axis is a value in each row.
+        self._log.define_metric("images", hidden=True)
+        self._log.define_metric("*", step_metric="images")
+
+    def _add(self, step: int, values: Callable[[], dict[str, Any]]) -> None:
         images = step * self._run.config.images_per_step
-        if images <= self._logged:
-            return
+        if images > self._logged:
+            self._aside.do(lambda: self._row(images, values()))
+
+    def _row(self, images: int, values: dict[str, Any]) -> None:
         self._log.log({**values, "images": images})
         partial = self._mark.with_name(self._mark.name + ".partial")
         partial.write_text(json.dumps({"images": images}), encoding="utf-8")
         partial.replace(self._mark)
 
+    def _finish(self, code: int) -> None:
+        try:
+            self._log.finish(exit_code=code)
+        except TimeoutError:
+            self._run.warn(
+                f"tracking.wandb: the server did not take everything within {FINISH_TIMEOUT} s; send it later with: "
+                f"wandb sync --include-online {self._run.folder / 'wandb'}/run-*"
+            )
+
+    def _lost(self, reason: str) -> None:
+        self._run.warn(f"tracking.wandb: W&B is off from here on: {reason}; metrics.jsonl and samples go on")
+
 
 def _read_mark(path: Path) -> int:
     try:
         return int(json.loads(path.read_text(encoding="utf-8"))["images"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return -1
 
 

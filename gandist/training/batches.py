@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
@@ -13,6 +14,7 @@ from gandist.contract.components import Source
 from gandist.contract.noise import key
 from gandist.contract.turn import Span
 from gandist.errors import GandistError
+from gandist.training.waiting import travels
 
 
 @lru_cache(maxsize=8)
@@ -32,25 +34,33 @@ def indices(seed: int, stream: str, size: int, start: int, stop: int) -> list[in
     return chosen
 
 
-class _Reader(Dataset[dict[str, Tensor] | GandistError]):
+class _Reader(Dataset[dict[str, Tensor] | Exception]):
     """Reads this rank's rows of the global batch with a given number; what the loader processes hold."""
 
     def __init__(self, streams: Mapping[str, Source], seed: int, span: Span):
         self.streams, self.seed, self.span = dict(streams), seed, span
 
-    def __getitem__(self, number: int) -> dict[str, Tensor] | GandistError:
+    def __getitem__(self, number: int) -> dict[str, Tensor] | Exception:
         # Handed over as a value, because the loader would put its own traceback into the message.
         try:
             return self.read(number)
-        except GandistError as error:
-            return error
+        except Exception as error:
+            return error if travels(error) else RuntimeError(f"{type(error).__name__}: {error}")
 
     def read(self, number: int) -> dict[str, Tensor]:
         first = number * self.span.total
         batch: dict[str, Tensor] = {}
         for name, source in self.streams.items():
             chosen = indices(self.seed, name, len(source), first + self.span.start, first + self.span.stop)
-            batch.update(source.read(chosen))
+            try:
+                batch.update(source.read(chosen))
+            except GandistError:
+                raise
+            except Exception as error:
+                at = traceback.extract_tb(error.__traceback__)[-1]
+                where = f"{type(source).__module__}.{type(source).__name__}"
+                error.add_note(f"(reading batch {number} from {where}, {at.filename}:{at.lineno})")
+                raise
         return batch
 
 
@@ -61,7 +71,7 @@ class Batches:
         self._reader = _Reader(source.streams(), seed, span)
         self._loaders = loaders if any(stream.slow for stream in source.streams().values()) else 0
         self._device = device
-        self._ahead: Iterator[dict[str, Tensor] | GandistError] | None = None
+        self._ahead: Iterator[dict[str, Tensor] | Exception] | None = None
         self._next = -1
 
     def take(self, number: int) -> dict[str, Tensor]:
@@ -72,7 +82,7 @@ class Batches:
             self._ahead = self._read_ahead(number)
         self._next = number + 1
         batch = next(self._ahead)
-        if isinstance(batch, GandistError):
+        if isinstance(batch, Exception):
             raise batch
         return self._to_device(batch)
 
@@ -83,7 +93,7 @@ class Batches:
     def _to_device(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: rows.to(self._device, non_blocking=True) for name, rows in batch.items()}
 
-    def _read_ahead(self, first: int) -> Iterator[dict[str, Tensor] | GandistError]:
+    def _read_ahead(self, first: int) -> Iterator[dict[str, Tensor] | Exception]:
         # Not forked: this process has the threads of gloo, NCCL and Ray, which a fork would leave half alive.
         loader = DataLoader(
             self._reader,

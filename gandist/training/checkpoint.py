@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gandist.errors import CheckpointError
+from gandist.training.foreign import packed, read_json
 
 NETWORKS, STATE, CONFIG, MANIFEST = "networks.safetensors", "state.pt", "config.yaml", "manifest.json"
 _NAME = re.compile(r"step-(\d{8,})")
@@ -123,8 +124,9 @@ def checkpoints(folder: Path) -> list[Path]:
 def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint folder ("networks.safetensors is 10 bytes long, should be 300"), or None."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        expected = dict(manifest["files"])
+        expected = dict(read_json(path / MANIFEST)["files"])
+        if set(expected) != {NETWORKS, STATE, CONFIG}:
+            return f"{MANIFEST} lists {', '.join(map(repr, sorted(expected)[:4]))}, not what a checkpoint holds"
         for name, entry in expected.items():
             if not (path / name).is_file():
                 return f"{name} is missing"
@@ -132,8 +134,6 @@ def damage(path: Path) -> str | None:
                 return f"{name} has {size} bytes, should have {entry['size']}"
             if _fingerprint(path / name)["sha256"] != entry["sha256"]:
                 return f"{name} has another SHA-256 than {MANIFEST} says"
-        if missing := {NETWORKS, STATE, CONFIG} - set(expected):
-            return f"{MANIFEST} does not list {', '.join(sorted(missing))}"
     except FileNotFoundError:
         return f"{MANIFEST} is missing"
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -156,6 +156,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Networks (flat tensors by name) and state of a whole checkpoint. Raises CheckpointError naming what is wrong."""
     if (wrong := damage(path)) is not None:
         raise CheckpointError(f"{path}: damaged checkpoint: {wrong}")
+    if (wrong := packed(path / STATE)) is not None:
+        raise CheckpointError(f"{path}: {STATE} was refused: {wrong}")
     try:
         return load_file(path / NETWORKS), torch.load(path / STATE, weights_only=True, map_location="cpu")
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
@@ -167,4 +169,4 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def manifest(path: Path) -> dict[str, Any]:
     """The manifest of a whole checkpoint: step, images, versions, facts of the data set, files."""
-    return json.loads((path / MANIFEST).read_text())
+    return read_json(path / MANIFEST)

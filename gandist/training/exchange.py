@@ -30,6 +30,8 @@ _WORD = 8
 _LINE = 64
 """Bytes of a cache line: counters of two ranks in one would slow both."""
 _HEADER = 4096
+_TOLD = (_HEADER - _LINE) // _WORD
+"""Where the two words lie that rank 0 tells."""
 _MOST = _HEADER // _LINE - 1
 
 
@@ -45,7 +47,7 @@ class Exchange:
         words = memoryview(self._mapped)[:_HEADER].cast("q")
         self._words, self._stride = words, _LINE // _WORD
         self._slots = torch.frombuffer(self._mapped, dtype=torch.uint8, offset=_HEADER).view(2, world, CHUNK)
-        self._written = 0
+        self._written = self._rounds = 0
         # The second word of each rank's line.
         words[rank * self._stride + 1] = os.getpid()
         self._awake = AWAKE if world <= len(os.sched_getaffinity(0)) else 0.0
@@ -92,6 +94,16 @@ class Exchange:
             torch.add(slots[0], slots[1], out=piece)
             for slot in slots[2:]:
                 piece.add_(slot)
+
+    def tell(self, word: int) -> None:
+        """Rank 0 gives all ranks a number, which they have after the next average: see `told`."""
+        self._words[_TOLD + self._rounds % 2] = word
+
+    def told(self) -> int:
+        """The number of this round. All ranks must call it once a round, with an average between two rounds."""
+        # Rank 0 uses a place again two rounds later, when all have been to the average between and hence read this one.
+        self._rounds += 1
+        return self._words[_TOLD + (self._rounds - 1) % 2]
 
     def _await_others(self) -> None:
         # A slot is written again two pieces later, when all have written the piece between and hence read this one.

@@ -61,7 +61,7 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
     announce("gandist_on_train_start")
     rows = batches.peek(0)
     table.rehearse(rows)
-    requests, stop = Requests(around, config.cluster.timeout), False
+    requests, stop = Requests(around, config.cluster.timeout, state.exchange), False
     clock, begin = Clock(), time.perf_counter() - progress.seconds
 
     while progress.step < config.steps and not stop:
@@ -69,8 +69,10 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
         requests.ask()
         for number, role in enumerate(loss.turns):
             if fresh[number]:
+                around.post("waiting for data", step, state.images)
                 with clock.waiting():
                     rows = batches.take(step * sum(fresh) + sum(fresh[:number]))
+                around.post("training", step, state.images)
             player, moment = state.act(role), Moment(seed, step, number, state.count(role, number))
             player.schedule(state.images)
             seen = []

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from gandist.contract.collective import distributed
+from gandist.training.exchange import Exchange
 from gandist.training.surroundings import Surroundings
 
 KNOWN = ("stop", "save", "failed")
@@ -19,15 +20,15 @@ LEAVING = 10.0
 
 class Requests:
     """Rank 0 asks at the beginning of a step, all have the answer at its end: a decision that one rank took alone would
-    leave the others waiting. The broadcast travels while the players play.
+    leave the others waiting. It travels with the gradients in shared memory, or as a broadcast while the players play.
     """
 
-    def __init__(self, around: Surroundings, timeout: float):
-        self._around, self._work = around, None
-        self._flags = torch.zeros(len(KNOWN), dtype=torch.int32)
-        # A group of its own on the CPU: on a GPU the answer would wait for the device.
+    def __init__(self, around: Surroundings, timeout: float, exchange: Exchange | None = None):
+        self._around, self._exchange, self._work = around, exchange, None
+        self._word = torch.zeros((), dtype=torch.int32)
         self._group: Any = None
-        if distributed():
+        if distributed() and exchange is None:
+            # A group of its own on the CPU: on a GPU the answer would wait for the device.
             self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
         self._warned = False
 
@@ -37,15 +38,18 @@ class Requests:
             wanted = self._around.requests() | self._time_is_up()
             if self._around.writer.failure:
                 wanted.add("failed")
-            self._flags = torch.tensor([name in wanted for name in KNOWN], dtype=torch.int32)
+            self._word.fill_(sum(1 << bit for bit, name in enumerate(KNOWN) if name in wanted))
+            if self._exchange is not None:
+                self._exchange.tell(int(self._word))
         if self._group is not None:
-            self._work = dist.broadcast(self._flags, 0, group=self._group, async_op=True)
+            self._work = dist.broadcast(self._word, 0, group=self._group, async_op=True)
 
     def answer(self) -> set[str]:
         """What was asked for, the same on all ranks: "stop", "save", or "failed" if a checkpoint was given up."""
         if self._work is not None:
             self._work.wait()
-        return {name for name, flag in zip(KNOWN, self._flags.tolist(), strict=True) if flag}
+        word = int(self._word) if self._exchange is None else self._exchange.told()
+        return {name for bit, name in enumerate(KNOWN) if word >> bit & 1}
 
     def _time_is_up(self) -> set[str]:
         until = self._around.until

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,13 @@ class Progress:
     metrics: dict[str, float] = field(default_factory=dict)
     """Of the last evaluation."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what no run of ours has: the id is part of names of files."""
+        if not isinstance(self.run_id, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.run_id):
+            raise ValueError(f"the run id {str(self.run_id)[:40]!r} is not letters and digits")
+        if type(self.step) is not int or self.step < 0:
+            raise ValueError(f"the step is {str(self.step)[:40]}")
+
 
 class State:
     """Networks, optimizers, memories, the smoothed generator and progress."""
@@ -51,8 +59,8 @@ class State:
         self.memories = build_memories([config.loss, *config.loss.regularizers], facts)
         for memory in self.memories.values():
             memory.to(around.device)
-        exchange = Exchange.open(around.device, config.cluster.timeout)
-        self.players = {role: Player(role, self.networks[role], config, exchange) for role in acting}
+        self.exchange = Exchange.open(around.device, config.cluster.timeout)
+        self.players = {role: Player(role, self.networks[role], config, self.exchange) for role in acting}
         self.smoothing = (
             Smoothing(self.networks["generator"], config.train.ema)
             if "generator" in acting and config.train.ema.half_life
@@ -149,11 +157,14 @@ class State:
             path = self._around.mirror.fetch(path.name, self._around.folder)
         flat, state = checkpoint.load(path)
         self._load_tensors(path, flat)
-        for role, player in self.players.items():
-            if role not in state["optimizers"]:
-                raise CheckpointError(f"{path}: has no optimizer of a {role}; it belongs to another run")
-            player.optimizer.load_state_dict(state["optimizers"][role])
-        self.progress = Progress(**state["progress"])
+        try:
+            for role, player in self.players.items():
+                if role not in state["optimizers"]:
+                    raise CheckpointError(f"{path}: has no optimizer of a {role}; it belongs to another run")
+                player.optimizer.load_state_dict(state["optimizers"][role])
+            self.progress = Progress(**state["progress"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: its state is not one of this run: {error}") from error
         return self.progress.step
 
     def _newest(self) -> Path | None:

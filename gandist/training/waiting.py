@@ -56,10 +56,11 @@ def _keep(work: Callable[[], object], outcomes: list[_Outcome]) -> None:
     try:
         outcomes.append(_Outcome(work()))
     except Exception as error:
-        outcomes.append(_Outcome(error=error if _travels(error) else RunError(f"{type(error).__name__}: {error}")))
+        outcomes.append(_Outcome(error=error if travels(error) else RunError(f"{type(error).__name__}: {error}")))
 
 
-def _travels(error: Exception) -> bool:
+def travels(error: Exception) -> bool:
+    """Whether an error can be sent to another process as it is."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

@@ -40,7 +40,8 @@ class Writer:
 
     def start(self, step: int, write: Callable[[], Path]) -> None:
         """Begins `write()`, which writes the checkpoint of a step. The one before must be over: see `wait`."""
-        self._thread = threading.Thread(target=self._run, args=(step, write), name=f"checkpoint {step}")
+        # A daemon: a run that fails must not wait for ever for a storage that does not come back.
+        self._thread = threading.Thread(target=self._run, args=(step, write), name=f"checkpoint {step}", daemon=True)
         self._thread.start()
         self.wait(GRACE)
 

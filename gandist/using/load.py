@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gandist.config.compose import compose
 from gandist.config.resolve import resolve
 from gandist.config.schema import Config
+from gandist.config.yaml import read_yaml
 from gandist.contract.facts import Facts
 from gandist.errors import CheckpointError, ConfigError, did_you_mean
 from gandist.evaluation.cache import read
@@ -38,7 +41,7 @@ def load(run: str | Path, device: str | torch.device = "cpu") -> Trained:
         raise ConfigError(f"{path}: not a run folder, it has no {checkpoint.CONFIG}{_known(path)}")
     newest, damaged = checkpoint.newest(path / "checkpoints")
     final = read(path / GENERATOR)
-    step = int(final[1].get("step", -1)) if final else -1
+    step = _step(final[1]) if final else -1
     if newest is not None and (checkpoint.step_of(newest) or 0) > step:
         return _of_checkpoint(path, newest, torch.device(device))
     if final is not None:
@@ -52,38 +55,64 @@ def load(run: str | Path, device: str | torch.device = "cpu") -> Trained:
 def _of_checkpoint(path: Path, folder: Path, device: torch.device) -> Trained:
     if (wrong := checkpoint.damage(folder)) is not None:
         raise CheckpointError(f"{folder}: damaged checkpoint: {wrong}; use the run folder to get the newest whole one")
-    config = resolve(compose(folder / checkpoint.CONFIG))
-    about = checkpoint.manifest(folder)
-    facts = _facts(about["facts"])
-    weights = load_file(folder / checkpoint.NETWORKS)
+    config = _config(folder)
+    facts, step = _about(folder)
+    weights = _weights(folder)
     smoothed = any(name.startswith(f"{SMOOTHED}.") for name in weights)
 
     def player(name: str) -> nn.Module:
         prefix = SMOOTHED if smoothed and name == "generator" else name
         return _player(folder, config, facts, name, _below(weights, prefix))
 
-    return Trained(path, config, facts, int(about["step"]), player("generator").to(device), player)
+    return Trained(path, config, facts, step, player("generator").to(device), player)
 
 
 def _of_file(
     path: Path, newest: Path | None, weights: Mapping[str, Tensor], step: int, device: torch.device
 ) -> Trained:
     """From generator.safetensors; the facts come from a checkpoint, or from the data set if none was kept."""
-    config = resolve(compose(path / checkpoint.CONFIG))
-    facts = _facts(checkpoint.manifest(newest)["facts"]) if newest else config.dataset.open().facts
+    config = _config(path)
+    facts = _about(newest)[0] if newest else config.dataset.open().facts
 
     def player(name: str) -> nn.Module:
         if newest is None:
             raise ConfigError(f"{path}: the {name} is in the checkpoints only, and none is left")
-        return _player(newest, config, facts, name, _below(load_file(newest / checkpoint.NETWORKS), name))
+        return _player(newest, config, facts, name, _below(_weights(newest), name))
 
     generator = _player(path / GENERATOR, config, facts, "generator", weights)
     return Trained(path, config, facts, step, generator.to(device), player)
 
 
-def _facts(about: Mapping[str, object]) -> Facts:
-    """From a manifest, where JSON has made lists of tuples."""
-    return Facts(**{name: tuple(value) if isinstance(value, list) else value for name, value in about.items()})  # type: ignore[arg-type]
+def _config(folder: Path) -> Config:
+    """The config of a run or checkpoint, which is complete: one that takes in other files was not written by a run."""
+    path = folder / checkpoint.CONFIG
+    if "extends" in read_yaml(path).mapping:
+        raise CheckpointError(f"{path}: has extends, so it is not the config that a run writes")
+    return resolve(compose(path))
+
+
+def _about(folder: Path) -> tuple[Facts, int]:
+    """Facts and step of a whole checkpoint; in its manifest JSON has made lists of tuples."""
+    try:
+        about = checkpoint.manifest(folder)
+        facts: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in about["facts"].items()
+        }
+        return Facts(**facts), int(about["step"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: {checkpoint.MANIFEST} is not one of a run: {error}") from error
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(folder / checkpoint.NETWORKS)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: {checkpoint.NETWORKS} cannot be loaded: {error}") from error
+
+
+def _step(metadata: Mapping[str, str]) -> int:
+    step = metadata.get("step", "")
+    return int(step) if step.isdecimal() else -1
 
 
 def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

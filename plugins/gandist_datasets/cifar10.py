@@ -12,9 +12,10 @@ from pydantic import Field
 
 from gandist import ConfigError, Dataset, Source
 from gandist_datasets.arrays import Arrays
-from gandist_datasets.files import Remote, download
+from gandist_datasets.files import Remote, Server, download
 from gandist_datasets.folders import Root, cache_folder, existing_folder
 from gandist_datasets.images import resize
+from gandist_datasets.unpacking import Unpacked
 
 ARCHIVE = Remote("cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd")
 SERVERS = ("https://www.cs.toronto.edu/~kriz/",)
@@ -23,6 +24,8 @@ BATCHES = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 RECORD = 1 + 3 * 32 * 32
 """Bytes of an image: its label, then the red, green and blue planes by rows."""
+MOST = 70_000 * RECORD
+"""Bytes that the archive may hold: its 60,000 images, and room for what stands beside them."""
 
 
 class Cifar10(Dataset):
@@ -32,7 +35,7 @@ class Cifar10(Dataset):
 
     root: Root | None = None
     """Folder with cifar-10-binary.tar.gz or what it holds; null downloads to datasets/cifar10 in the cache folder."""
-    url: str | None = Field(None, pattern=r"^https?://")
+    url: Server | None = None
     """Another server to download from: what stands before the file's name."""
     split: Literal["train", "test"] = "train"
     """The 50,000 or the 10,000."""
@@ -73,11 +76,11 @@ def _read(place: Path, files: tuple[str, ...]) -> list[bytes]:
         if place.is_dir():
             return [(place / file).read_bytes() for file in files]
         found: dict[str, bytes] = {}
-        with tarfile.open(place, "r|gz") as archive:
+        with Unpacked(place, MOST) as content, tarfile.open(fileobj=content, mode="r|") as archive:
             for member in archive:
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is not None and Path(member.name).name in files:
-                    found[Path(member.name).name] = content.read()
+                stream = archive.extractfile(member) if member.isfile() else None
+                if stream is not None and Path(member.name).name in files:
+                    found[Path(member.name).name] = stream.read()
         return [found[file] for file in files]
     except (OSError, EOFError, KeyError, zlib.error, tarfile.TarError) as error:
         raise ConfigError(f"dataset.root: cannot read {place}: {error}; delete it and fetch it again") from None

@@ -30,7 +30,7 @@ class Digits(Dataset):
 
     def open(self) -> Source:
         """Images (1, size, size), white on black, and ten classes."""
-        with np.load(Path(__file__).with_name("digits.npz")) as stored:
+        with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as stored:
             counts, labels = stored["images"], stored["labels"]
         # RandomState and not default_rng: its stream is the same in every version of numpy (NEP 19).
         order = np.random.RandomState(0).permutation(len(counts))

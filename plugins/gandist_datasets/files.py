@@ -10,9 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 from urllib.error import HTTPError
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 from urllib.request import Request, urlopen
+
+from pydantic import AfterValidator
 
 from gandist import ConfigError
 
@@ -23,6 +26,19 @@ TIMEOUT = 8.0
 """Seconds without a byte before a server is given up."""
 ATTEMPTS = 3
 """Connections to one server, each going on where the last one broke off."""
+
+
+def _plain_server(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"should begin with http:// or https://, is {url!r}")
+    if "@" in parts.netloc:
+        raise ValueError("holds a user or password, which would stand in config.yaml; fetch the file and set root")
+    return url
+
+
+Server = Annotated[str, AfterValidator(_plain_server)]
+"""A base URL to download from, without secrets in it."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import zlib
 from abc import abstractmethod
@@ -11,12 +10,13 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gandist import ConfigError, Dataset, Source
 from gandist_datasets.arrays import Arrays
 from gandist_datasets.folders import Root, existing_folder
 from gandist_datasets.images import pad, resize
+from gandist_datasets.unpacking import Unpacked
 
 UNSIGNED_BYTES = 0x08
 """The type code of the format that this module reads; the others are for wider numbers."""
@@ -26,9 +26,13 @@ PREFIX = {"train": "train", "test": "t10k"}
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """The array in an IDX file of unsigned bytes, gzipped or not. Raises ConfigError that names what is wrong."""
     try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+        with path.open("rb") as file:
+            gzipped = file.read(2) == b"\x1f\x8b"
+        if gzipped:
+            with Unpacked(path) as file:
+                content = file.read()
+        else:
+            content = path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(f"dataset.root: cannot read {path}: {error}; delete it and fetch it again") from None
     if len(content) < 4 or content[:2] != b"\0\0":
@@ -144,6 +148,13 @@ class Idx(IdxImages):
     """Name of the file with the images; null goes by `split`."""
     labels: str | None = None
     """Name of the file with the labels; null goes by `split`, or is none if `images` is named."""
+
+    @field_validator("images", "labels")
+    @classmethod
+    def _in_the_folder(cls, file: str | None) -> str | None:
+        if file is not None and (Path(file).is_absolute() or ".." in Path(file).parts):
+            raise ValueError(f"{file!r} leads out of root; give the name of a file in it")
+        return file
 
     @model_validator(mode="after")
     def _labels_with_images(self) -> Self:

@@ -17,7 +17,7 @@ from torch import Tensor
 from gandist import ConfigError, Dataset, Facts, Source
 from gandist_datasets.file_index import FileIndex
 from gandist_datasets.folders import Root, existing_folder
-from gandist_datasets.images import Pixels, to_array, to_eight_bits, to_square
+from gandist_datasets.images import FORMATS, Pixels, to_array, to_eight_bits, to_square
 
 log = logging.getLogger("gandist.datasets")
 
@@ -29,7 +29,7 @@ def decode(path: str, size: int, channels: int, crop: bool) -> Pixels:
     """The image at `path` as (channels, size, size). Raises whatever Pillow does."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             # A JPEG far larger than needed is decoded at a half, a quarter or an eighth, still twice as large.
             picture.draft(None, (2 * size, 2 * size))
             return to_array(to_square(to_eight_bits(picture, channels), size, crop))
@@ -83,7 +83,7 @@ class ImageFiles(Source):
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error", Image.DecompressionBombWarning)
-                    Image.open(self._path(number)).close()
+                    Image.open(self._path(number), formats=FORMATS).close()
             except Exception as error:
                 self._report(number, error)
         if len(self.broken) == len(self):

@@ -8,6 +8,9 @@ from PIL import Image, ImageOps
 
 Pixels = NDArray[np.uint8]
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
+"""Formats that are read, whatever a file's name says. Pillow knows more, and starts Ghostscript for one of them."""
+
 
 def to_eight_bits(picture: Image.Image, channels: int) -> Image.Image:
     """The picture in mode "L" (1 channel) or "RGB" (3), turned as its EXIF says, transparency composited on white.

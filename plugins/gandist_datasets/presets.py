@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
-
-from gandist_datasets.files import Remote, download
+from gandist_datasets.files import Remote, Server, download
 from gandist_datasets.folders import Root, cache_folder
 from gandist_datasets.idx import IdxImages, find_idx
 
@@ -21,7 +19,7 @@ class Preset(IdxImages):
 
     root: Root | None = None
     """Folder that holds the four files, gzipped or not; null downloads them to datasets/NAME in the cache folder."""
-    url: str | None = Field(None, pattern=r"^https?://")
+    url: Server | None = None
     """Another server to download from: what stands before the files' names."""
 
     def find(self, file: str) -> Path:
