@@ -24,6 +24,7 @@ from gandist.config.resolve import resolve
 from gandist.errors import GandistError
 from gandist.launch.watching import Watchers
 from gandist.training.loop import train
+from gandist.training.mirror import Mirror
 from gandist.training.surroundings import Surroundings
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
@@ -41,17 +42,23 @@ def _train_one(rank: int, world: int, spec: dict[str, Any]) -> None:
         if phase == "training" and step == spec.get("die_at"):
             os.kill(os.getpid(), signal.SIGKILL)
 
+    mirror = Mirror(spec["url"]) if "url" in spec else None
+    work = folder / f"rank-{rank}" if mirror else folder
+    work.mkdir(exist_ok=True)
     around = Surroundings(
-        folder=folder,
+        folder=work,
         rank=rank,
         world=world,
         dtype=DTYPES[spec.get("dtype", "fp32")],
         watch=watch,
         warn=print,
         post=post,
+        mirror=mirror,
     )
     try:
         train(config, config.dataset.open(), around)
+        if mirror and rank == 0:
+            mirror.put_changed(work, everything=True)
     except GandistError as error:
         (folder / f"error-{rank}.txt").write_text(str(error))
 
@@ -71,9 +78,10 @@ def _process(rank: int, world: int, meeting: str, specs: list[dict[str, Any]]) -
 
 
 def train_on_ranks(world: int, specs: list[dict[str, Any]]) -> None:
-    """Trains every spec {"config", "folder", "dtype", "die_at"} in turn on `world` processes, in this one if it is one.
+    """Trains every spec {"config", "folder", "dtype", "die_at", "url"} in turn on `world` processes, or in this one.
 
     die_at: the step after which every rank kills itself without warning; raises ProcessExitedException then.
+    url: of the run on object storage; every rank then works in a folder of its own below `folder`.
     """
     if world == 1:
         threads = torch.get_num_threads()

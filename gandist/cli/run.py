@@ -40,11 +40,11 @@ def train(
     return outcome.code
 
 
-def _told(folder: Path, result: dict[str, Any]) -> list[tuple[str, str]]:
+def _told(folder: Path | str, result: dict[str, Any]) -> list[tuple[str, str]]:
     """What a person wants to know at the end of a run: how long, how good, and where to look."""
     from gandist.evaluation.summary import lines
 
-    pictures = sorted((folder / "samples").glob("step-*.png"))
+    pictures = sorted((folder / "samples").glob("step-*.png")) if isinstance(folder, Path) else []
     shown = [("last grid", str(pictures[-1]))] if pictures else [("run", str(folder))]
     return [("training", f"{result['seconds'] / 60:.1f} minutes"), *lines(result["metrics"]), *shown]
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
+from gandist.config.storage import is_url, require_no_credentials
 from gandist.contract.components import Architecture, Dataset, Loss, Optimizer, Watcher
 
 
@@ -86,7 +87,7 @@ class Cluster(Section):
     gpu: Literal["auto"] | bool = "auto"
     """Whether each worker takes a GPU; auto: where there are enough of them."""
     storage: str = Field(default="runs", min_length=1)
-    """Folder that holds the run folders; every node must see it."""
+    """Folder that holds the run folders and that every node sees, or a URL of object storage (s3://, gs://, …)."""
     max_failures: int = Field(default=3, ge=-1)
     """Restarts after a lost worker before the run is given up; -1 for no limit."""
     resize_every: int = Field(default=60, ge=5)
@@ -98,9 +99,9 @@ class Cluster(Section):
 
     @field_validator("storage")
     @classmethod
-    def _is_a_folder(cls, storage: str) -> str:
-        if "://" in storage:
-            raise ValueError(f"should be a folder that every node sees, is the URL {storage!r}; give a mounted path")
+    def _holds_no_credentials(cls, storage: str) -> str:
+        if is_url(storage):
+            require_no_credentials(storage)
         return storage
 
     @property

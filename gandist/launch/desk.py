@@ -7,13 +7,15 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import Any
 
 from gandist.config.schema import Config
+from gandist.errors import RunError
 from gandist.launch import folder as folders
 from gandist.launch.board import Board, Cause, RemoteBoard, Sighting
+from gandist.launch.home import Home
 from gandist.launch.watching import Watchers
 from gandist.training.run import RunView
 
@@ -24,8 +26,8 @@ SILENT = 15.0
 class Desk:
     """The driver's side of the board: its watchers, the signals it gets, the failures it writes down."""
 
-    def __init__(self, config: Config, view: RunView):
-        self.view = view
+    def __init__(self, config: Config, view: RunView, home: Home):
+        self.view, self.home = view, home
         self._watchers = Watchers(config, view, "driver", warn=lambda text: None)
         self._board: Board | RemoteBoard | None = None
         self.causes: list[Cause] = []
@@ -85,8 +87,11 @@ class Desk:
         self._silent = silent
 
     def _write_down(self, cause: Cause) -> None:
-        with (self.view.folder / folders.FAILURES).open("a") as file:
+        with (self.home.folder / folders.FAILURES).open("a") as file:
             file.write(json.dumps(asdict(cause)) + "\n")
+        # It is told all the same, and goes with the next one.
+        with suppress(RunError):
+            self.home.keep(folders.FAILURES)
         if not cause.final:
             self.warn(f"rank {cause.rank} failed at step {cause.step}: {cause.text}; trying once more")
 

@@ -75,13 +75,15 @@ def move_aside(folder: Path) -> Path | None:
     return aside
 
 
-def require_same_run(folder: Path, config: dict[str, Any]) -> list[str]:
+def require_same_run(folder: Path, config: dict[str, Any], shown: str | None = None) -> list[str]:
     """Whether the folder's run is this config's. Raises ConfigError with the differences if it is not.
 
+    shown: what the user calls the folder, if not by its path.
     Returns warnings about differences that are allowed and yet change the last bits.
     """
     if not folder.exists():
         return []
+    place = shown or str(folder)
     if not folder.is_dir():
         raise ConfigError(
             f"cluster.storage: {folder} is a file, not a folder; give another run.name or cluster.storage"
@@ -95,14 +97,14 @@ def require_same_run(folder: Path, config: dict[str, Any]) -> list[str]:
         others = [path.name for path in folder.iterdir() if path.name != LOCK]
         if others:
             raise ConfigError(
-                f"{folder} is not the folder of a run (it holds {others[0]} and no {CONFIG}); give another run.name"
+                f"{place} is not the folder of a run (it holds {others[0]} and no {CONFIG}); give another run.name"
             )
         return []
     old = read_yaml(folder / CONFIG).mapping
     if changes := forbidden_changes(old, config):
         listed = "\n".join(f"  {line}" for line in changes)
         raise ConfigError(
-            f"{folder} holds a run with another config:\n{listed}\n"
+            f"{place} holds a run with another config:\n{listed}\n"
             f"give this run another run.name, or move the old one aside with --fresh"
         )
     before, now = (c.get("cluster", {}).get("threads") for c in (old, config))

@@ -20,9 +20,11 @@ from gandist.config.yaml import write_yaml
 from gandist.errors import RunError
 from gandist.evaluation.metrics import validate as metric_problems
 from gandist.launch import folder as folders
+from gandist.launch import home as homes
 from gandist.launch import ray_cluster, resources
 from gandist.launch.board import Board, remote_board
 from gandist.launch.desk import Desk
+from gandist.launch.home import Home
 from gandist.launch.versions import versions
 from gandist.launch.worker import work
 from gandist.training.run import RunView
@@ -35,11 +37,14 @@ POLL = 0.2
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. code: exit code of the command. result: what result.json holds, {} unless it is finished."""
+    """How a run ended. code: exit code of the command. result: what result.json holds, {} unless it is finished.
+
+    folder: of the run, as a text if it is a URL.
+    """
 
     code: int
     result: dict[str, Any]
-    folder: Path
+    folder: Path | str
     message: str = ""
 
 
@@ -66,33 +71,31 @@ def run(composed: Composed, *, address: str | None = None, fresh: bool = False) 
     if address is None:
         warnings += resources.require(config, resources.this_machine(), oversubscribe=True)
     plain = config.model_dump(mode="json")
-    folder = (Path(config.cluster.storage) / config.run.name).absolute()
-    if fresh and (aside := folders.move_aside(folder)) is not None:
-        warnings.append(f"the old run lies in {aside} now")
-    warnings += folders.require_same_run(folder, plain)
-    with folders.owned(folder):
-        old = folders.result(folder)
+    with homes.owned(config, plain, fresh) as home:
+        warnings += home.warnings
+        old = folders.result(home.folder)
         if old is not None and old["steps"] >= config.steps:
-            return Outcome(DONE, old, folder, f"{folder} is finished: {old['steps']} steps; --fresh starts it anew")
-        text = write_yaml(plain)
+            text = f"{home.shown} is finished: {old['steps']} steps; --fresh starts it anew"
+            return Outcome(DONE, old, home.place, text)
         payload = {
             "config": plain,
-            "config_text": text,
-            "folder": str(folder),
+            "config_text": write_yaml(plain),
+            "folder": str(home.folder),
+            "url": home.url,
             "cwd": str(Path.cwd()),
             "run_id": secrets.token_hex(4),
             "until": begun + 3600 * config.train.hours if config.train.hours else None,
             "joined": address is not None,
             "versions": versions(),
         }
-        view = RunView(payload["run_id"], config.run.name, folder, config, opened.source.facts, 0, None)
-        return _launch(config, payload, view, warnings, address)
+        view = RunView(payload["run_id"], config.run.name, home.folder, config, opened.source.facts, 0, None)
+        return _launch(config, payload, view, home, warnings, address)
 
 
 def _launch(
-    config: Config, payload: dict[str, Any], view: RunView, warnings: list[str], address: str | None
+    config: Config, payload: dict[str, Any], view: RunView, home: Home, warnings: list[str], address: str | None
 ) -> Outcome:
-    desk = Desk(config, view)
+    desk = Desk(config, view, home)
     try:
         finished = _trained(desk, config, payload, warnings, address)
     except BaseException as error:
@@ -120,7 +123,8 @@ def _trained(
                 gpus = config.cluster.most_workers if resources.wants_gpu(config, place) else 0
                 stack.enter_context(ray_cluster.local_ray(config.cluster.most_workers, gpus))
         assert place is not None
-        folders.write_config(desk.view.folder, payload["config_text"])
+        folders.write_config(desk.home.folder, payload["config_text"])
+        desk.home.keep(folders.CONFIG)
         board = Board() if local else remote_board()
         desk.sit(board)
         # Ray Train insists on a folder of its own; nothing of a run lies in it.
@@ -146,6 +150,7 @@ def _watched(desk: Desk, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         thread.start()
         while thread.is_alive() and not _failed_for_good(desk):
             desk.look()
+            desk.home.require()
             thread.join(POLL)
         desk.look()
     if desk.causes and "value" not in box:
@@ -163,9 +168,11 @@ def _failed_for_good(desk: Desk) -> bool:
 
 
 def _ended(desk: Desk, finished: dict[str, Any], config: Config) -> Outcome:
-    folder = desk.view.folder
+    home = desk.home
     desk.end(None)
     if finished["stopped"]:
         text = f"stopped at step {finished['step']} of {config.steps} with a checkpoint; the same command goes on"
-        return Outcome(STOPPED, {}, folder, text)
-    return Outcome(DONE, folders.write_result(folder, finished), folder)
+        return Outcome(STOPPED, {}, home.place, text)
+    result = folders.write_result(home.folder, finished)
+    home.keep(folders.RESULT)
+    return Outcome(DONE, result, home.place)

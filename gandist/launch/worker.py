@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from gandist.launch.preemption import watch_for_preemption
 from gandist.launch.pulse import Pulse
 from gandist.launch.watching import Watchers
 from gandist.training.loop import train
+from gandist.training.mirror import CHECKPOINTS, Mirror
 from gandist.training.run import RunView
+from gandist.training.staging import staging
 from gandist.training.surroundings import Announce, Surroundings
 from gandist.training.writer import Writer
 
@@ -39,11 +42,18 @@ class Rank:
     """One rank at work: its surroundings, and what it tells the board."""
 
     def __init__(self, payload: dict[str, Any], board: Board | RemoteBoard, rank: int, world: int):
+        self.folder = Path(payload["folder"])
+        self.mirror: Mirror | None = None
         self.config = resolve(payload["config"])
         self.board, self.rank, self.world = board, rank, world
         self.pulse, self.writer = Pulse(board, rank), Writer(self.config.cluster.storage_error == "wait", self.warn)
         self.watchers: Watchers | None = None
         self._payload = payload
+
+    def settle(self, stack: ExitStack) -> None:
+        """Takes a local folder of its own, as long as the stack is open, if the run lies on object storage."""
+        if url := self._payload["url"]:
+            self.folder, self.mirror = stack.enter_context(staging()), Mirror(url)
 
     def warn(self, text: str) -> None:
         """Shows a line to the user."""
@@ -59,6 +69,8 @@ class Rank:
             small = {name: value for name, value in facts.items() if not isinstance(value, torch.Tensor)}
             if hook == "gandist_on_train_start":
                 small = {"resumed_from": run.resumed_from, "world_size": run.world_size, "id": run.id}
+            if hook == "gandist_on_checkpoint" and self.mirror is not None:
+                small["path"] = f"{self.mirror.objects.place}/{CHECKPOINTS}/{facts['path'].name}"
             if hook not in ("gandist_on_samples", "gandist_on_train_end"):
                 self.board.tell(hook, small)
 
@@ -67,7 +79,7 @@ class Rank:
     def surroundings(self, device: torch.device, evaluator: Evaluator | None) -> Surroundings:
         """What the loop is given."""
         return Surroundings(
-            folder=Path(self._payload["folder"]),
+            folder=self.folder,
             run_id=self._payload["run_id"],
             config_text=self._payload["config_text"],
             rank=self.rank,
@@ -79,6 +91,7 @@ class Rank:
             request=self.board.request,
             until=self._payload["until"],
             heartbeats=self.pulse.heartbeats,
+            mirror=self.mirror,
             writer=self.writer,
             warn=self.warn,
             evaluator=evaluator,
@@ -103,6 +116,13 @@ class Rank:
         elif not _follows(error):
             self.board.fail(Cause(_told(error), step, self.rank))
         self.writer.wait(_WRITING)
+        with suppress(OSError):
+            self.send_rest()
+
+    def send_rest(self) -> None:
+        """Sends to the object storage what has been written since the last checkpoint."""
+        if self.mirror is not None and self.rank == 0:
+            self.mirror.put_changed(self.folder, everything=True)
 
     def _waited_for(self) -> str:
         """Who kept this rank waiting until a collective gave up, as far as the board knows."""
@@ -152,16 +172,19 @@ def work(payload: dict[str, Any]) -> dict[str, Any]:
         torch.set_num_threads(rank.config.cluster.threads)
     if rank.config.train.deterministic:
         torch.use_deterministic_algorithms(True)
-    try:
-        rank.pulse.at("opening the data set", 0, 0)
-        source = rank.config.dataset.open()
-        device = ray.train.torch.get_device()
-        evaluator = Evaluator(rank.config, source, device) if rank.config.evaluate.every else None
-        if payload["joined"]:
-            watch_for_preemption(rank.leave)
-        return asdict(train(rank.config, source, rank.surroundings(device, evaluator)))
-    except Exception as error:
-        rank.fail(error)
-        raise
-    finally:
-        rank.pulse.close()
+    with ExitStack() as stack:
+        stack.callback(rank.pulse.close)
+        try:
+            rank.settle(stack)
+            rank.pulse.at("opening the data set", 0, 0)
+            source = rank.config.dataset.open()
+            device = ray.train.torch.get_device()
+            evaluator = Evaluator(rank.config, source, device) if rank.config.evaluate.every else None
+            if payload["joined"]:
+                watch_for_preemption(rank.leave)
+            finished = train(rank.config, source, rank.surroundings(device, evaluator))
+            rank.send_rest()
+            return asdict(finished)
+        except Exception as error:
+            rank.fail(error)
+            raise

@@ -15,6 +15,7 @@ from gandist.errors import CheckpointError, RunError
 from gandist.training import checkpoint
 from gandist.training.consistency import broadcast_buffers, require_equal
 from gandist.training.exchange import Exchange
+from gandist.training.mirror import CHECKPOINTS
 from gandist.training.players import Player, build_memories, build_networks, taking_part
 from gandist.training.smoothing import Smoothing
 from gandist.training.surroundings import Surroundings
@@ -131,10 +132,15 @@ class State:
         if around.rank == 0:
             about = {"images": self.images, "versions": around.versions, "facts": asdict(self.facts)}
             networks, state = on_host(flat), on_host({"optimizers": optimizers, "progress": asdict(self.progress)})
-            folder, step, keep = around.folder / "checkpoints", self.progress.step, self.config.train.keep
-            around.writer.start(
-                step, lambda: checkpoint.save(folder, step, networks, state, around.config_text, about, keep=keep)
-            )
+            folder, step, keep = around.folder / CHECKPOINTS, self.progress.step, self.config.train.keep
+
+            def write() -> Path:
+                path = checkpoint.save(folder, step, networks, state, around.config_text, about, keep=keep)
+                if around.mirror is not None:
+                    around.mirror.publish(path, keep)
+                return path
+
+            around.writer.start(step, write)
 
     def finish_saving(self) -> None:
         """Waits for the checkpoint that is being written, on all ranks. Raises RunError on all if it was given up."""
@@ -147,6 +153,8 @@ class State:
         path = on_rank_0(self._newest)
         if path is None:
             return None
+        if self._around.mirror is not None and self._around.rank:
+            path = self._around.mirror.fetch(path.name, self._around.folder)
         flat, state = checkpoint.load(path)
         self._load_tensors(path, flat)
         try:
@@ -160,7 +168,8 @@ class State:
         return self.progress.step
 
     def _newest(self) -> Path | None:
-        path, damaged = checkpoint.newest(self._around.folder / "checkpoints")
+        folder, mirror = self._around.folder, self._around.mirror
+        path, damaged = mirror.restore(folder) if mirror else checkpoint.newest(folder / CHECKPOINTS)
         for bad, wrong in damaged.items():
             instead = f"going on from {path.name}" if path else "starting from the beginning"
             self._around.warn(f"{bad.name} is damaged ({wrong}); {instead}")

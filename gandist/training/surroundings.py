@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from gandist.training.mirror import Mirror
 from gandist.training.run import RunView
 from gandist.training.writer import Writer
 
@@ -57,6 +58,8 @@ class Surroundings:
     """Unix time by which the run must have left with a checkpoint."""
     heartbeats: Callable[[], dict[int, float]] = dict
     """Seconds since each rank was last heard of. Called on rank 0."""
+    mirror: Mirror | None = None
+    """Where checkpoints go to and come from, if the run lies on object storage; `folder` is this process's own then."""
     writer: Writer = field(default_factory=Writer)
     """Writes rank 0's checkpoints; whoever ends a failed run waits for it."""
     evaluator: Evaluator | None = None

@@ -59,7 +59,9 @@ class Writer:
         begin, told = time.monotonic(), ""
         while True:
             try:
-                self._written.append((step, write()))
+                path = write()
+                # Not in one expression: `written` may put another list in place while the write goes on.
+                self._written.append((step, path))
             except Exception as error:
                 # Not only OSError: a full disk reaches safetensors and torch.save as errors of their own.
                 reason = f"the checkpoint of step {step} could not be written: {error}; those before it are whole"
