@@ -78,7 +78,8 @@ class Ownership:
             # The storage may be away for a while; whoever takes the run over meanwhile is seen when it is back.
             with suppress(OSError):
                 owner = self._owner()
-                if owner is not None and owner["token"] != self._mine["token"]:
+                # Without a token it is one that was read while it was written, as happens on plain disks.
+                if owner is not None and owner["token"] not in ("", self._mine["token"]):
                     self._lost = (
                         f"{self._objects.place} was taken over by host {owner['host']}, pid {owner['pid']}, because "
                         f"this process gave no sign of life for {STALE:g} s; it has left the run to the other one"
