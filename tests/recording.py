@@ -1,4 +1,7 @@
-"""A plugin that writes down which samples each step saw, and on which host, and that is as slow as it is told to be."""
+"""A plugin that writes down which samples each step saw, and on which host, and that is as slow as it is told to be.
+
+It brings the tiny players too, the only network at hand that is smooth and has no batch norm.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from gandist_datasets.digits import Digits
 from gandist_losses.non_saturating import NonSaturating
 from torch import Tensor
 
-from gandist import Dataset, Loss, Source, Turn, hookimpl
+from gandist import Architecture, Dataset, Loss, Source, Turn, hookimpl
+from gandist.testing.tiny import TinyPlayers
 
 
 class Numbered(Source):
@@ -60,3 +64,8 @@ def gandist_datasets() -> list[type[Dataset]]:
 @hookimpl
 def gandist_losses() -> list[type[Loss]]:
     return [Recorded]
+
+
+@hookimpl
+def gandist_architectures() -> list[type[Architecture]]:
+    return [TinyPlayers]

@@ -137,15 +137,17 @@ def test_a_host_that_will_be_taken_away_is_left_with_a_checkpoint(share: Path, p
     assert run.logged == list(range(10, STEPS + 1, 10))
 
 
-def test_four_two_and_four_workers_are_one_run(share: Path, environment: dict[str, str]):
+def test_four_two_and_four_workers_are_one_run(
+    share: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
     """Two hosts of two CPUs, one of which crashes and comes back: the run shrinks and grows."""
     elastic = config(
         "elastic",
         optimizer={"generator": SGD, "discriminator": SGD},
         cluster={"workers": "2..4", "resize_every": 5},
     )
-    # Otherwise the generator's batch norm would follow the size of a worker's share.
-    elastic["train"]["sync_batchnorm"] = True
+    # Smooth and without batch norm: where a unit has a kink, the last bits decide now and then on which side it is.
+    elastic["architecture"] = {"name": "tiny-players"}
     with Hosts(share / "four", cpus=2, environment=environment) as four:
         run = RunOnHosts(four, share, elastic)
         run.wait_for(lambda: run.step >= EVERY + 17, "step after the first checkpoint")
@@ -161,6 +163,8 @@ def test_four_two_and_four_workers_are_one_run(share: Path, environment: dict[st
     assert "Traceback" not in run.said
     assert run.logged == list(range(10, STEPS + 1, 10))
     require_every_sample_once_an_epoch(run.samples())
+    # The ranks of the undisturbed run find the network there.
+    monkeypatch.syspath_prepend(str(share / "site"))
     fixed = load_file(undisturbed(share, elastic, 4) / "generator.safetensors")
     ours = load_file(run.folder / "generator.safetensors")
     assert ours.keys() == fixed.keys()
