@@ -2,10 +2,10 @@
 
 import json
 import platform
-import time
 import subprocess
 import sys
 import threading
+import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
