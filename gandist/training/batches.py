@@ -17,7 +17,7 @@ from gandist.errors import GandistError
 from gandist.training.waiting import travels
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def permutation(seed: int, stream: str, epoch: int, size: int) -> Tensor:
     """The order of epoch `epoch`, int64 (size,)."""
     return torch.randperm(size, generator=torch.Generator().manual_seed(key(seed, "order", stream, epoch)))
