@@ -79,16 +79,18 @@ def test_what_rank_0_tells_is_read_in_the_same_round_by_all():
     assert on_ranks(3, told) == [[number * number for number in range(50)]] * 3
 
 
-def opened(rank: int, world: int, stranger: bool, room: bool) -> bool:
-    if stranger and rank == 1:
+def opened(rank: int, world: int, stranger: str, room: bool) -> bool:
+    if stranger == "host" and rank == 1:
         module._host = lambda: ("another",)
+    if stranger == "processor" and rank == 1:
+        platform.machine = lambda: "aarch64"
     if not room and rank == 0:
         module.MEMORY = Path("/proc")
     return Exchange.open(CPU, timeout=30) is not None
 
 
-@pytest.mark.parametrize(("stranger", "room"), [(True, True), (False, False)])
-def test_ranks_of_two_hosts_or_without_room_use_the_process_group(stranger: bool, room: bool):
+@pytest.mark.parametrize(("stranger", "room"), [("host", True), ("processor", True), ("", False)])
+def test_ranks_of_two_hosts_or_without_room_use_the_process_group(stranger: str, room: bool):
     group = Ranks(2)
     try:
         group.run(_refused, stranger, room)
@@ -97,7 +99,7 @@ def test_ranks_of_two_hosts_or_without_room_use_the_process_group(stranger: bool
     assert not list(MEMORY.glob("gandist-*"))
 
 
-def _refused(rank: int, world: int, stranger: bool, room: bool) -> None:
+def _refused(rank: int, world: int, stranger: str, room: bool) -> None:
     assert not opened(rank, world, stranger, room)
     # The ranks are in step with each other all the same.
     total = torch.ones(1)

@@ -58,18 +58,20 @@ class Exchange:
 
         timeout: seconds to wait for another rank.
         """
-        # On other processors a counter may be seen before the numbers that it stands for.
-        if not distributed() or device.type != "cpu" or platform.machine() != "x86_64" or not MEMORY.is_dir():
+        if not distributed() or device.type != "cpu":
             return None
+        # On other processors a counter may be seen before the numbers that it stands for. Each rank speaks for its own
+        # host only, and takes part in what follows all the same.
+        suited = platform.machine() == "x86_64" and MEMORY.is_dir()
         rank, world = dist.get_rank(), dist.get_world_size()
         mark, path, made = secrets.token_bytes(_WORD), MEMORY / f"gandist-{secrets.token_hex(8)}", None
-        if rank == 0 and world <= _MOST:
+        if rank == 0 and suited and world <= _MOST:
             made = _make(path, _size(world), mark)
         box = [(path, mark, _host()) if made is not None else None]
         dist.broadcast_object_list(box, 0)
         if box[0] is None:
             return None
-        file = made if rank == 0 else _find(*box[0])
+        file = made if rank == 0 else _find(*box[0]) if suited else None
         found = torch.tensor([int(file is not None)])
         dist.all_reduce(found, dist.ReduceOp.MIN)
         if rank == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class Writer:
     def __init__(self, patient: bool = False, warn: Callable[[str], None] = lambda text: None):
         self._patient, self._warn = patient, warn
         self._thread: threading.Thread | None = None
-        self._written: list[tuple[int, Path]] = []
+        self._written: deque[tuple[int, Path]] = deque()
         self.failure = ""
         """Why the last write was given up."""
         self.longest = 0.0
@@ -52,16 +53,13 @@ class Writer:
 
     def written(self) -> list[tuple[int, Path]]:
         """Step and path of the checkpoints that have become whole since the last call."""
-        done, self._written = self._written, []
-        return done
+        return [self._written.popleft() for _ in range(len(self._written))]
 
     def _run(self, step: int, write: Callable[[], Path]) -> None:
         begin, told = time.monotonic(), ""
         while True:
             try:
-                path = write()
-                # Not in one expression: `written` may put another list in place while the write goes on.
-                self._written.append((step, path))
+                self._written.append((step, write()))
             except Exception as error:
                 # Not only OSError: a full disk reaches safetensors and torch.save as errors of their own.
                 reason = f"the checkpoint of step {step} could not be written: {error}; those before it are whole"
