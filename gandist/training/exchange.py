@@ -8,6 +8,7 @@ import mmap
 import os
 import platform
 import secrets
+import sys
 import time
 from pathlib import Path
 from typing import Self
@@ -18,7 +19,6 @@ from torch import Tensor
 
 from gandist.contract.collective import distributed
 
-MEMORY = Path("/dev/shm")
 CHUNK = 2**20
 """Bytes of a rank's slot; what is longer goes in pieces."""
 AWAKE = 0.02
@@ -62,21 +62,18 @@ class Exchange:
             return None
         # On other processors a counter may be seen before the numbers that it stands for. Each rank speaks for its own
         # host only, and takes part in what follows all the same.
-        suited = platform.machine() == "x86_64" and MEMORY.is_dir()
+        suited = platform.machine() == "x86_64" and sys.platform == "linux"
         rank, world = dist.get_rank(), dist.get_world_size()
-        mark, path, made = secrets.token_bytes(_WORD), MEMORY / f"gandist-{secrets.token_hex(8)}", None
+        mark, made = secrets.token_bytes(_WORD), None
         if rank == 0 and suited and world <= _MOST:
-            made = _make(path, _size(world), mark)
-        box = [(path, mark, _host()) if made is not None else None]
+            made = _make(_size(world), mark)
+        box = [(f"/proc/{os.getpid()}/fd/{made}", mark, _host()) if made is not None else None]
         dist.broadcast_object_list(box, 0)
         if box[0] is None:
             return None
         file = made if rank == 0 else _find(*box[0]) if suited else None
         found = torch.tensor([int(file is not None)])
         dist.all_reduce(found, dist.ReduceOp.MIN)
-        if rank == 0:
-            # All have it open: nothing stays behind, however the run ends.
-            path.unlink()
         exchange = cls(file, rank, world, timeout) if file is not None and found.item() else None
         if file is not None:
             os.close(file)
@@ -147,10 +144,13 @@ def _size(world: int) -> int:
     return _HEADER + 2 * world * CHUNK
 
 
-def _make(path: Path, size: int, mark: bytes) -> int | None:
-    """Makes the memory, for this user alone, and marks it; None if there is not so much of it."""
+def _make(size: int, mark: bytes) -> int | None:
+    """Makes the memory and marks it; None if there is not so much of it.
+
+    It has no name, so that nothing stays behind however the run ends, and needs no room in a container's /dev/shm.
+    """
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        file = os.memfd_create("gandist")
     except OSError:
         return None
     try:
@@ -158,7 +158,6 @@ def _make(path: Path, size: int, mark: bytes) -> int | None:
         os.pwrite(file, mark, _HEADER - _WORD)
     except OSError:
         os.close(file)
-        path.unlink()
         return None
     return file
 
@@ -172,7 +171,7 @@ def _host() -> tuple[str, ...]:
     return tuple(str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("pid", "net"))
 
 
-def _find(path: Path, mark: bytes, host: tuple[str, ...]) -> int | None:
+def _find(path: str, mark: bytes, host: tuple[str, ...]) -> int | None:
     """The same memory, opened by another rank; None on another machine, or in a container of its own."""
     if _host() != host:
         return None
