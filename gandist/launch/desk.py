@@ -21,6 +21,8 @@ from gandist.training.run import RunView
 
 SILENT = 15.0
 """Seconds without a sign of life after which a rank is reported; a lost worker is replaced sooner."""
+ALL_SILENT = 60.0
+"""The same where no rank gives any: until then Ray may be replacing the group, which is no news."""
 
 
 class Desk:
@@ -79,12 +81,14 @@ class Desk:
 
     def _mind_the_silent(self, sightings: dict[int, Sighting]) -> None:
         """Says once of a rank that it has fallen silent, and once that it is back."""
-        silent = {rank for rank, seen in sightings.items() if seen.heard > SILENT}
-        for rank in sorted(silent - self._silent):
-            self.warn(sightings[rank].told(rank))
-        for rank in sorted((self._silent - silent) & sightings.keys()):
-            self.warn(f"rank {rank} is back")
-        self._silent = silent
+        limit = SILENT if any(seen.heard <= SILENT for seen in sightings.values()) else ALL_SILENT
+        for rank, seen in sorted(sightings.items()):
+            if seen.heard > limit and rank not in self._silent:
+                self._silent.add(rank)
+                self.warn(seen.told(rank))
+            elif seen.heard <= SILENT and rank in self._silent:
+                self._silent.remove(rank)
+                self.warn(f"rank {rank} is back")
 
     def _write_down(self, cause: Cause) -> None:
         with (self.home.folder / folders.FAILURES).open("a") as file:
