@@ -106,18 +106,23 @@ class Rank:
 
     def fail(self, error: Exception) -> None:
         """Ends the watchers and tells the board why this rank failed, unless it only follows another one's failure."""
+        cause = self._cause(error)
         if self.watchers is not None:
             self.watchers.announce("gandist_on_train_end", error=error)
-        step = self.pulse.place.step
-        if isinstance(error, GandistError):
-            self.board.fail(Cause(str(error), step, self.rank, final=True))
-        elif _timed_out(error):
-            self.board.fail(Cause(self._waited_for(), step, self.rank))
-        elif not _follows(error):
-            self.board.fail(Cause(_told(error), step, self.rank))
+        # The driver leaves as soon as it reads of a cause that is final: what is under way goes first.
         self.writer.wait(_WRITING)
         with suppress(OSError):
             self.send_rest()
+        if cause is not None:
+            self.board.fail(cause)
+
+    def _cause(self, error: Exception) -> Cause | None:
+        step = self.pulse.place.step
+        if isinstance(error, GandistError):
+            return Cause(str(error), step, self.rank, final=True)
+        if _timed_out(error):
+            return Cause(self._waited_for(), step, self.rank)
+        return None if _follows(error) else Cause(_told(error), step, self.rank)
 
     def send_rest(self) -> None:
         """Sends to the object storage what has been written since the last checkpoint."""
