@@ -8,10 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gandist.contract.anneal import Anneal
     from gandist.contract.collective import all_sum
     from gandist.contract.component import Component
     from gandist.contract.components import (
         Architecture,
+        Augmentation,
         Dataset,
         Loss,
         Optimizer,
@@ -34,7 +36,9 @@ except PackageNotFoundError:
     __version__ = "0+unknown"
 
 _HOME = {
+    "Anneal": "contract.anneal",
     "Architecture": "contract.components",
+    "Augmentation": "contract.components",
     "CheckpointError": "errors",
     "Component": "contract.component",
     "ConfigError": "errors",
@@ -61,7 +65,9 @@ _HOME = {
 }
 
 __all__ = [
+    "Anneal",
     "Architecture",
+    "Augmentation",
     "CheckpointError",
     "Component",
     "ConfigError",

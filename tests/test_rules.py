@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gandist import Architecture, ConfigError, Dataset, Facts, Loss, Regularizer, Source
+from gandist import Architecture, Augmentation, ConfigError, Dataset, Facts, Loss, Regularizer, Source
 from gandist.config.check import check
 from gandist.config.compose import compose
 from gandist.config.resolve import resolve
@@ -85,6 +85,16 @@ class Slopes(Regularizer):
         return turn.real.mean()
 
 
+class Picky(Augmentation):
+    name: ClassVar[str] = "test-picky"
+
+    def refuse(self, facts: Facts) -> str | None:
+        return None if facts.images else "needs images"
+
+    def apply(self, images, noise, memory) -> torch.Tensor:
+        return images
+
+
 class Encoding(Loss):
     name: ClassVar[str] = "test-encoding"
     turns: ClassVar[tuple[str, ...]] = ("encoder",)
@@ -94,11 +104,16 @@ class Encoding(Loss):
 
 
 def with_parts(
-    architecture: Architecture | None = None, loss: Loss | None = None, regularizers: tuple = (), **train: Any
+    architecture: Architecture | None = None,
+    loss: Loss | None = None,
+    regularizers: tuple = (),
+    augmentations: tuple = (),
+    **train: Any,
 ) -> Config:
     config = resolve(compose({**POINTS, "train": {"batch_size": 16, **train}}))
     chosen = (loss or config.loss).model_copy(update={"regularizers": regularizers})
-    return config.model_copy(update={"architecture": architecture or TwoNets(), "loss": chosen})
+    parts = {"architecture": architecture or TwoNets(), "loss": chosen, "augmentations": augmentations}
+    return config.model_copy(update=parts)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +126,8 @@ def with_parts(
         (lambda: with_parts(regularizers=(Coupled(),), micro_batch=4), "test-coupled needs the whole batch at once"),
         (lambda: with_parts(regularizers=(Idle(),)), "test-idle takes part in no turn of discriminator, generator"),
         (lambda: with_parts(regularizers=(Slopes(), Slopes())), "loss.regularizers.1   test-slopes stands there twice"),
+        (lambda: with_parts(augmentations=(Picky(),)), "augmentations.0   test-picky needs images; leave it out"),
+        (lambda: with_parts(augmentations=(Picky(), Picky())), "augmentations.1   test-picky stands there twice"),
         (lambda: with_parts(loss=Encoding()), "builds generator, discriminator; test-encoding plays encoder"),
     ],
 )

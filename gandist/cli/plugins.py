@@ -124,17 +124,21 @@ def _component(component: type[Component]) -> dict[str, Any]:
     }
 
 
-def _field(name: str, info: FieldInfo) -> dict[str, str]:
+def _plain(value: Any) -> Any:
     from pydantic import BaseModel
 
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+def _field(name: str, info: FieldInfo) -> dict[str, str]:
     from gandist.config.places import describe
     from gandist.config.yaml import write_yaml
 
     default = "required"
     if not info.is_required():
         value = info.get_default(call_default_factory=True)
-        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        default = write_yaml(list(plain) if isinstance(plain, tuple) else plain, flow=True)
+        plain = [_plain(one) for one in value] if isinstance(value, tuple) else _plain(value)
+        default = write_yaml(plain, flow=True)
     bounds = [
         f"{sign} {bound}"
         for rule in info.metadata

@@ -86,6 +86,27 @@ def needs_are_met(parts: Parts) -> Iterator[Problem]:
                 )
 
 
+def components_take_the_data(parts: Parts) -> Iterator[Problem]:
+    """The loss, its regularizers and the augmentations can work on such samples."""
+    if parts.source is None:
+        return
+    config, facts = parts.config, parts.source.facts
+    placed = [("loss", config.loss)]
+    placed += [(f"loss.regularizers.{index}", one) for index, one in enumerate(config.loss.regularizers)]
+    placed += [(f"augmentations.{index}", one) for index, one in enumerate(config.augmentations)]
+    for path, component in placed:
+        if reason := component.refuse(facts):
+            yield Problem(path, f"{component.name} {reason}; leave it out, or choose another data set")
+
+
+def augmentations_stand_once(parts: Parts) -> Iterator[Problem]:
+    """Memory and noise of an augmentation carry its name."""
+    names = [augmentation.name for augmentation in parts.config.augmentations]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Problem(f"augmentations.{index}", f"{name} stands there twice; remove one")
+
+
 def generator_fits_data(parts: Parts) -> Iterator[Problem]:
     """Samples have the data's shape, and the discriminator takes them."""
     if parts.players is None or parts.source is None:
@@ -226,6 +247,8 @@ RULES: tuple[Rule, ...] = (
     enough_samples,
     turns_have_players,
     needs_are_met,
+    components_take_the_data,
+    augmentations_stand_once,
     generator_fits_data,
     regularizers_take_part,
     batch_feeds_all,

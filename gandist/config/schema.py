@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
 from gandist.config.storage import is_url, require_no_credentials
-from gandist.contract.components import Architecture, Dataset, Loss, Optimizer, Watcher
+from gandist.contract.anneal import Anneal
+from gandist.contract.components import Architecture, Augmentation, Dataset, Loss, Optimizer, Watcher
 
 
 class Section(BaseModel):
@@ -33,6 +34,8 @@ class Ema(Section):
     """Images after which a weight's influence has halved; 0 keeps no average."""
     ramp_up: float = Field(default=0.05, ge=0.0, le=1.0, allow_inf_nan=False)
     """The half-life is at most this share of the images seen (Karras et al. 2020, their code); 0 for no ramp."""
+    anneal: Anneal | None = None
+    """How the half-life changes with the images seen; null keeps it."""
 
 
 class Train(Section):
@@ -48,6 +51,11 @@ class Train(Section):
     """Smoothing of the generator."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 runs the networks under autocast; weights, penalties' norms and optimizers stay fp32."""
+    channels_last: bool = False
+    """Keep images and convolutions with the channels innermost, which tensor cores run best on; the same function."""
+    compile: bool = False
+    """Compile the networks (torch.compile), but for turns that differentiate the discriminator's slope, where torch
+    cannot; the same function to rounding. The first steps take minutes."""
     sync_batchnorm: bool = False
     """Batch norm over the global batch instead of each worker's share."""
     deterministic: bool = False
@@ -166,6 +174,8 @@ class Config(Section):
     """The players' networks."""
     loss: SerializeAsAny[Loss]
     """What the players minimise, and in which turns."""
+    augmentations: tuple[SerializeAsAny[Augmentation], ...] = ()
+    """Changes of what the discriminator judges, in this order."""
     optimizer: dict[str, SerializeAsAny[Optimizer]] = Field(default_factory=dict)
     """Player → optimizer; Adam with its defaults for players not named."""
     train: Train = Train()

@@ -19,7 +19,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 from gandist.contract.facts import Facts
 
@@ -108,12 +108,19 @@ class Component(BaseModel):
         names = sorted(installed().by_name[cls.kind])
         return {"anyOf": [{"enum": names, "description": "By its name alone, with defaults."}, *described]}
 
+    def refuse(self, facts: Facts) -> str | None:
+        """Why this component cannot work on such data ("makes 28×28 images, the data set has 32×32"), or None."""
+        return None
+
     def memory(self, facts: Facts) -> dict[str, Tensor]:
         """Initial values of the buffers that this component keeps between turns; {} for none."""
         return {}
 
     def update(self, memory: Memory, seen: Seen) -> None:
         """Changes `memory` in place, once a turn after the optimizer step, without gradient, the same on all ranks."""
+
+    def constrain(self, role: str, network: nn.Module) -> None:
+        """Changes the weights of the player that has just moved, in place and without gradient (weight clipping)."""
 
 
 def summary(component: type[Component]) -> str:

@@ -11,9 +11,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 from torch import Tensor, nn
 
+from gandist.contract.anneal import Anneal
 from gandist.contract.component import Component
 from gandist.contract.facts import Facts
-from gandist.contract.noise import key
+from gandist.contract.noise import Noise, key
+from gandist.contract.turn import Memory
 
 
 class Regularizer(Component):
@@ -29,10 +31,16 @@ class Regularizer(Component):
     """Factor of the term in the player's total."""
     every: int = Field(default=1, ge=1)
     """Play on every n-th turn, n times as heavy (lazy regularisation; Karras et al. 2020, section 3.1)."""
+    anneal: Anneal | None = None
+    """How the weight changes with the images seen; null keeps it."""
 
     def method(self, role: str) -> Any | None:
         """The method for that player's turns, or None if this regularizer takes no part in them."""
         return getattr(self, role, None) if role not in Regularizer.model_fields else None
+
+    def strength(self, images: int) -> float:
+        """Factor of the term in the turns that it plays: the weight of the moment × `every`."""
+        return (self.anneal.value(self.weight, images) if self.anneal else self.weight) * self.every
 
 
 class Loss(Component):
@@ -104,9 +112,24 @@ class Architecture(Component):
             torch.manual_seed(key(seed, "build"))
             return self.build(facts)
 
-    def refuse(self, facts: Facts) -> str | None:
-        """Why this architecture cannot take such data ("makes 28×28 images, the data set has 32×32"), or None."""
-        return None
+
+class Augmentation(Component):
+    """Changes what the discriminator judges, real and generated alike, so that the generator need not learn it.
+
+    `turn.judge` applies it, hence no loss knows of it. Gradients must flow through it to the images, twice if a
+    penalty is to be used with it.
+    """
+
+    kind: ClassVar[str] = "augmentations"
+
+    @abstractmethod
+    def apply(self, images: Tensor, noise: Noise, memory: Memory | None) -> Tensor:
+        """Changed images of the same shape (B, C, H, W).
+
+        noise: for these rows, `len(noise)` of them; every request draws anew. memory: this component's buffers, None
+        if it keeps none.
+        """
+        raise TypeError(f"{type(self).__name__} has no apply(images, noise, memory)")
 
 
 class Source:
@@ -151,20 +174,21 @@ class Schedule(BaseModel):
     warmup: int = Field(default=0, ge=0)
     """Images over which the learning rate rises linearly from 0."""
     decay: Literal["none", "linear", "cosine"] = "none"
-    """How it falls from its full value to 0 at the run's last image, after the warm-up and `hold`."""
+    """How it falls from its full value to `floor` at the run's last image, after the warm-up and `hold`."""
     hold: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the run before the decay begins."""
+    floor: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the full value at which the fall ends."""
 
     def factor(self, images: int, total: int) -> float:
         """What the learning rate is multiplied by after `images` of `total` images."""
         warm = min(1.0, (images + 1) / self.warmup) if self.warmup else 1.0
         begin = max(self.warmup, self.hold * total)
         progress = min(1.0, max(0.0, (images - begin) / max(1.0, total - begin)))
-        if self.decay == "linear":
-            return warm * (1.0 - progress)
-        if self.decay == "cosine":
-            return warm * 0.5 * (1.0 + math.cos(math.pi * progress))
-        return warm
+        if self.decay == "none":
+            return warm
+        left = 1.0 - progress if self.decay == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
+        return warm * (self.floor + (1.0 - self.floor) * left)
 
 
 class Optimizer(Component):
@@ -176,11 +200,17 @@ class Optimizer(Component):
     """Learning rate."""
     schedule: Schedule = Schedule()
     """Warm-up and decay of the learning rate."""
+    clip: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Largest Euclidean norm of the player's whole gradient, which is scaled down to it; null for no limit."""
 
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The torch optimizer over these parameters."""
         raise TypeError(f"{type(self).__name__} has no build(parameters)")
+
+    def settings(self, images: int) -> dict[str, Any]:
+        """Entries of the optimizer's parameter groups, apart from `lr`, that change with the images seen."""
+        return {}
 
 
 class Watcher(Component):
@@ -196,4 +226,4 @@ class Watcher(Component):
         raise TypeError(f"{type(self).__name__} has no watch(run)")
 
 
-KINDS: tuple[type[Component], ...] = (Loss, Regularizer, Architecture, Dataset, Optimizer, Watcher)
+KINDS: tuple[type[Component], ...] = (Loss, Regularizer, Architecture, Dataset, Augmentation, Optimizer, Watcher)

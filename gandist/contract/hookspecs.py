@@ -10,7 +10,15 @@ import pluggy
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gandist.contract.components import Architecture, Dataset, Loss, Optimizer, Regularizer, Watcher
+    from gandist.contract.components import (
+        Architecture,
+        Augmentation,
+        Dataset,
+        Loss,
+        Optimizer,
+        Regularizer,
+        Watcher,
+    )
 
 hookspec = pluggy.HookspecMarker("gandist")
 hookimpl = pluggy.HookimplMarker("gandist")
@@ -34,6 +42,11 @@ def gandist_architectures() -> list[type[Architecture]]:  # type: ignore[empty-b
 @hookspec
 def gandist_datasets() -> list[type[Dataset]]:  # type: ignore[empty-body]
     """Data sets to register."""
+
+
+@hookspec
+def gandist_augmentations() -> list[type[Augmentation]]:  # type: ignore[empty-body]
+    """Augmentations to register."""
 
 
 @hookspec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,12 @@ class Memory(nn.Module):
         for name, value in initial.items():
             self.register_buffer(name, value.clone())
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Tensor:
+            """The buffer of that name."""
+            ...
+
 
 @dataclass(frozen=True)
 class Span:
@@ -46,12 +52,14 @@ class Span:
 
 @dataclass(frozen=True)
 class Moment:
-    """When a turn is played. number: position in loss.turns; count: how many turns this player has had before."""
+    """When a turn is played. number: position in loss.turns; count: how many turns this player has had before; images:
+    seen before this step."""
 
     seed: int
     step: int
     number: int
     count: int
+    images: int = 0
 
 
 def slopes(logits: Tensor, images: Tensor) -> Tensor:
@@ -109,6 +117,11 @@ class Turn:
     def count(self) -> int:
         """Turns that this player has had before this one."""
         return self.moment.count
+
+    @property
+    def images(self) -> int:
+        """Images seen before this step."""
+        return self.moment.images
 
     @cached_property
     def real(self) -> Tensor:

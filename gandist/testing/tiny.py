@@ -32,12 +32,20 @@ class TinyGenerator(nn.Module):
         """Latents (n, 5)."""
         return noise.normal(n, self.latent)
 
-    def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        """Images (B, C, H, W) in [-1, 1], or points (B, D)."""
+    def map(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """Styles (B, 1, 12), as generators have that take a path-length penalty."""
         if labels is not None:
             latents = torch.cat([latents, one_hot(labels, self.classes).to(latents)], dim=1)
-        out = self.out(silu(self.hidden(latents))).unflatten(1, self.shape)
+        return silu(self.hidden(latents)).unsqueeze(1)
+
+    def synthesize(self, styles: Tensor) -> Tensor:
+        """Images (B, C, H, W) in [-1, 1], or points (B, D)."""
+        out = self.out(styles.squeeze(1)).unflatten(1, self.shape)
         return out.tanh() if len(self.shape) == 3 else out
+
+    def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """What the styles of these latents make."""
+        return self.synthesize(self.map(latents, labels))
 
 
 class TinyDiscriminator(nn.Module):
@@ -50,13 +58,13 @@ class TinyDiscriminator(nn.Module):
         self.out = nn.Linear(12, 1 + self.classes)
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Verdict:
-        """Logits (B,) and features (B, 12)."""
+        """Logits (B,), class logits (B, classes) if there are classes, and features (B, 12)."""
         features = silu(self.hidden(images.flatten(1)))
         logits = self.out(features)
         own = logits[:, 0]
         if labels is not None:
             own = own + logits[:, 1:].gather(1, labels[:, None])[:, 0]
-        return Verdict(own, features=features)
+        return Verdict(own, logits[:, 1:] if self.classes else None, features)
 
 
 class TinyPlayers(Architecture):

@@ -73,7 +73,7 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
                 with clock.waiting():
                     rows = batches.take(step * sum(fresh) + sum(fresh[:number]))
                 around.post("training", step, state.images)
-            player, moment = state.act(role), Moment(seed, step, number, state.count(role, number))
+            player, moment = state.act(role), Moment(seed, step, number, state.count(role, number), state.images)
             player.schedule(state.images)
             seen = []
             for part, span in enumerate(own.parts):
@@ -89,7 +89,7 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
             if happens.log or happens.save:
                 # The same on all ranks, hence divided among them for the sum that the logs are.
                 scalars.add(role, (step, number), {"gradient_norm": player.gradient_norm()}, 1 / around.world)
-            player.optimizer.step()
+            player.step()
             if role == "generator" and state.smoothing:
                 state.smoothing.follow(
                     config.images_per_step / loss.turns.count(role), state.images + config.images_per_step

@@ -69,7 +69,7 @@ def play(loss: Loss, turn: Turn, weight: float, lazy: bool = True) -> tuple[Tens
         if method is None or turn.count % regularizer.every:
             continue
         term = method(turn)
-        heavy = regularizer.weight * regularizer.every
+        heavy = regularizer.strength(turn.images)
         objective = objective + term * (heavy * (1.0 if regularizer.couples else weight))
         total = total + heavy * term
         terms[regularizer.name] = term
@@ -99,10 +99,11 @@ class Player:
         self.role, self.network = role, network
         self.optimizer = config.optimizer[role].build(network.parameters())
         self._lr = [group["lr"] for group in self.optimizer.param_groups]
-        self._schedule = config.optimizer[role].schedule
+        self._settings = config.optimizer[role]
+        self._components = taking_part(config.loss, role)
         self._images = config.steps * config.images_per_step
         self._parameters = list(network.named_parameters())
-        self._skips = any(component.skips_parameters for component in taking_part(config.loss, role))
+        self._skips = any(component.skips_parameters for component in self._components)
         self.move: Callable[..., tuple[Tensor, Terms]] = Move(network, config.loss)
         if distributed():
             # Said of weights with one channel, whose two memory formats have different strides for the same order.
@@ -127,10 +128,19 @@ class Player:
         self.network.requires_grad_(not frozen)
 
     def schedule(self, images: int) -> None:
-        """Sets the learning rate for the images seen."""
-        factor = self._schedule.factor(images, self._images)
+        """Sets the learning rate, and what else of the optimizer changes, for the images seen."""
+        factor, others = self._settings.schedule.factor(images, self._images), self._settings.settings(images)
         for group, lr in zip(self.optimizer.param_groups, self._lr, strict=True):
-            group["lr"] = lr * factor
+            group.update(others, lr=lr * factor)
+
+    def step(self) -> None:
+        """Moves the weights along their gradients, clipped if the config says so, and lets the loss constrain them."""
+        if self._settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._settings.clip)
+        self.optimizer.step()
+        with torch.no_grad():
+            for component in self._components:
+                component.constrain(self.role, self.network)
 
     @property
     def lr(self) -> float:

@@ -23,6 +23,8 @@ class Smoothing:
     def decay(self, images: float, seen: int) -> float:
         """What stays of the average after `images` more images, when `seen` have been seen."""
         half_life = float(self._ema.half_life)
+        if self._ema.anneal is not None:
+            half_life = self._ema.anneal.value(half_life, seen)
         if self._ema.ramp_up:
             half_life = min(half_life, seen * self._ema.ramp_up)
         return 0.5 ** (images / max(half_life, 1e-8))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gandist.config.schema import Config
+from gandist.contract.component import Component
 from gandist.contract.facts import Facts
 from gandist.errors import CheckpointError, RunError
 from gandist.training import checkpoint
@@ -56,7 +59,12 @@ class State:
         acting = dict.fromkeys(config.loss.turns)
         for name, network in self.networks.items():
             network.train(name in acting).requires_grad_(name in acting)
-        self.memories = build_memories([config.loss, *config.loss.regularizers], facts)
+        if config.train.channels_last:
+            for network in self.networks.values():
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        compiled = self.networks if config.train.compile else {}
+        self._compiled: dict[str, Any] = {name: torch.compile(network) for name, network in compiled.items()}
+        self.memories = build_memories([config.loss, *config.loss.regularizers, *config.augmentations], facts)
         for memory in self.memories.values():
             memory.to(around.device)
         self.exchange = Exchange.open(around.device, config.cluster.timeout)
@@ -85,6 +93,17 @@ class State:
         self.players[role].optimizer.zero_grad(set_to_none=True)
         return self.players[role]
 
+    def at_the_table(self, role: str, active: Iterable[Component]) -> Mapping[str, nn.Module]:
+        """The networks that a turn of `role` calls: compiled ones, but those that may be differentiated twice.
+
+        Without `train.compile` they are the networks themselves. Compiled code has no second derivative.
+        """
+        if not any(component.differentiates or component.per_sample_gradients for component in active):
+            return {**self.networks, **self._compiled}
+        # The fakes of another player's turn carry no graph at all.
+        idle = {name: net for name, net in self._compiled.items() if name == "generator" and role != "generator"}
+        return {**self.networks, **idle}
+
     def count(self, role: str, number: int) -> int:
         """Turns that a player has had before turn `number` of the current step."""
         turns = self.config.loss.turns
@@ -92,7 +111,7 @@ class State:
 
     def update_memories(self, role: str, seen) -> None:
         """Lets every component that keeps memory and took part in the turn learn from what it saw."""
-        for component in taking_part(self.config.loss, role):
+        for component in (*taking_part(self.config.loss, role), *self.config.augmentations):
             if component.key in self.memories:
                 with torch.no_grad():
                     component.update(self.memories[component.key], seen)

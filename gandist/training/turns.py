@@ -30,7 +30,7 @@ class Table:
         span, start = self._share.parts[part], self._share.span.start
         active = taking_part(self._state.config.loss, role, moment.count)
         return Turn(
-            players=self._state.networks,
+            players=self._state.at_the_table(role, active),
             role=role,
             rows={name: entry[span.start - start : span.stop - start] for name, entry in rows.items()},
             span=span,
@@ -39,7 +39,16 @@ class Table:
             device=self._around.device,
             dtype=self._around.dtype,
             memories=self._state.memories,
+            augment=self._augment if self._state.config.augmentations else None,
         )
+
+    def _augment(self, images: Tensor, turn: Turn) -> Tensor:
+        # In full precision: what is changed here is what the discriminator sees.
+        with torch.autocast(images.device.type, enabled=False):
+            for augmentation in self._state.config.augmentations:
+                memory = self._state.memories.get(augmentation.key)
+                images = augmentation.apply(images, turn.noise(augmentation.key), memory)
+        return images
 
     def _seed_networks(self, seed: int) -> None:
         # Not torch.manual_seed: it also queues a call, with the stack of its caller, for every kind of device that was

@@ -1,13 +1,13 @@
 """torch's optimizers by name and fields."""
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from gandist import Optimizer, hookimpl
+from gandist import Anneal, Optimizer, hookimpl
 
 
 class Adam(Optimizer):
@@ -17,6 +17,8 @@ class Adam(Optimizer):
 
     betas: tuple[float, float] = (0.5, 0.999)
     """Decay of the first and second moment; GANs use a low first one (Radford et al. 2016, section 4)."""
+    anneal_beta2: Anneal | None = None
+    """How the decay of the second moment changes with the images seen; null keeps it."""
     eps: float = Field(1e-8, ge=0)
     """Added to the root of the second moment."""
     weight_decay: float = Field(0.0, ge=0)
@@ -27,6 +29,12 @@ class Adam(Optimizer):
         return torch.optim.Adam(
             parameters, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
         )
+
+    def settings(self, images: int) -> dict[str, Any]:
+        """The betas of the moment."""
+        if self.anneal_beta2 is None:
+            return {}
+        return {"betas": (self.betas[0], self.anneal_beta2.value(self.betas[1], images))}
 
 
 class AdamW(Adam):
