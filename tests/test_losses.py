@@ -12,73 +12,10 @@ from gandist_losses.wgan_gp import WassersteinGP
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from gandist import Noise, Turn
-from gandist.contract.turn import Moment, Span
+from gandist import Noise
+from tests.turns import Bowl, Linear, Says, log_sigmoid, make_turn, mean
 
 LOGITS = [-3.0, -0.5, 0.0, 0.7, 4.0]
-
-
-class Spread(nn.Module):
-    """A generator that stretches its latents."""
-
-    def __init__(self, shape: tuple[int, ...]):
-        super().__init__()
-        self.shape = shape
-        self.scale = nn.Parameter(torch.ones(()))
-
-    def draw(self, noise: Noise, n: int) -> Tensor:
-        return noise.normal(n, *self.shape)
-
-    def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        return latents * self.scale
-
-
-class Linear(nn.Module):
-    """D(x) = w·x, whose slope is w everywhere. Keeps what it was asked."""
-
-    def __init__(self, weight: Tensor):
-        super().__init__()
-        self.weight = nn.Parameter(weight)
-        self.asked: list[Tensor] = []
-
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        self.asked.append(images.detach())
-        return (images.flatten(1) * self.weight.flatten()).sum(1)
-
-
-class Bowl(nn.Module):
-    """D(x) = a |x|² / 2, whose slope is a x."""
-
-    def __init__(self, a: float):
-        super().__init__()
-        self.a = nn.Parameter(torch.tensor(a, dtype=torch.float64))
-
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        return 0.5 * self.a * images.flatten(1).square().sum(1)
-
-
-class Says(nn.Module):
-    """A discriminator that answers with the same logits to everything."""
-
-    def __init__(self, logits: list[float], dtype: torch.dtype):
-        super().__init__()
-        self.logits = nn.Parameter(torch.tensor(logits, dtype=dtype))
-
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        return self.logits
-
-
-def make_turn(role: str, critic: nn.Module, real: Tensor, rows: tuple[int, int] | None = None, **given) -> Turn:
-    start, stop = rows or (0, len(real))
-    return Turn(
-        players={"generator": Spread(tuple(real.shape[1:])).to(real.dtype), "discriminator": critic},
-        role=role,
-        rows={"real": real[start:stop]},
-        span=Span(start, stop, len(real)),
-        moment=Moment(seed=3, step=5, number=0, count=5),
-        dtype=real.dtype,
-        **given,
-    )
 
 
 def on_logits(loss, role: str, logits: list[float], dtype=torch.float64) -> tuple[float, list[float]]:
@@ -87,15 +24,6 @@ def on_logits(loss, role: str, logits: list[float], dtype=torch.float64) -> tupl
     total = loss.method(role)(make_turn(role, critic, torch.zeros(len(logits), 2, dtype=dtype)))["total"]
     total.backward()
     return total.item(), critic.logits.grad.tolist()
-
-
-def log_sigmoid(x: float) -> float:
-    return math.log(1 / (1 + math.exp(-x)))
-
-
-def mean(values) -> float:
-    values = list(values)
-    return sum(values) / len(values)
 
 
 @pytest.mark.parametrize("loss", [Minimax(), NonSaturating()])
