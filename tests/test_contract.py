@@ -7,6 +7,7 @@ from gandist.contract.discovery import installed
 from gandist.testing import check_architecture, check_dataset, check_loss, check_regularizer
 from gandist.testing.tiny import RandomSamples
 
+POINTS = Facts((2,), 0, 100, "points")
 SHAPES = [(1, 28, 28), (3, 32, 32), (2,)]
 
 
@@ -26,7 +27,15 @@ def test_loss(loss):
 @pytest.mark.parametrize("loss", registered(Loss))
 def test_loss_on_points_without_labels_and_with_regularizers(loss):
     lazy = [regularizer(weight=0.1, every=2) for regularizer in installed().components(Regularizer)]
-    check_loss(loss(regularizers=lazy), dataset=RandomSamples(shape=(2,), classes=0))
+    fitting = [regularizer for regularizer in lazy if regularizer.refuse(POINTS) is None]
+    check_loss(loss(regularizers=fitting), dataset=RandomSamples(shape=(2,), classes=0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("regularizer", registered(Regularizer))
+@pytest.mark.parametrize("loss", registered(Loss))
+def test_every_loss_takes_every_regularizer(loss, regularizer):
+    check_loss(loss(regularizers=[regularizer()]))
 
 
 @pytest.mark.parametrize("regularizer", registered(Regularizer))

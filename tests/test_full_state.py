@@ -62,6 +62,14 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "bf16": {"train": {"precision": "bf16"}},
     "memory of a regularizer": {"loss": {"name": "non-saturating", "regularizers": [{"name": "anchor"}]}},
+    "lecam": {"loss": {"name": "hinge", "regularizers": [{"name": "lecam"}]}},
+    "ada": {"augmentations": [{"name": "ada", "images": 64, "interval": 3, "start": 0.5}]},
+    "annealed weight, betas and half-life": {
+        "loss": {"name": "r3gan", "anneal": {"to": 0.1, "over": 120}},
+        "optimizer": {"name": "adam", "anneal_beta2": {"to": 0.9, "over": 120}, "clip": 1.0},
+        "train": {"ema": {"half_life": 10, "anneal": {"to": 100, "over": 120}}},
+    },
+    "clipped weights": {"loss": {"name": "wasserstein", "d_steps": 2}, "optimizer": {"name": "rmsprop"}},
 }
 
 

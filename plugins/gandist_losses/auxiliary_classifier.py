@@ -1,0 +1,39 @@
+"""A discriminator that also names the class."""
+
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from gandist import Facts, Regularizer, RunError, Turn, Verdict
+
+
+class AuxiliaryClassifier(Regularizer):
+    """Both players also maximise the likelihood of the right class (Odena et al. 2017, equations 2 and 3).
+
+    The discriminator must return class logits beside its own. The fakes' classes are those that the generator was
+    asked for.
+    """
+
+    name: ClassVar[str] = "auxiliary-classifier"
+
+    def refuse(self, facts: Facts) -> str | None:
+        """Classes need labels."""
+        return None if facts.classes else "needs labelled samples, and these have no labels"
+
+    def discriminator(self, turn: Turn) -> Tensor:
+        """-E log P(class | x) - E log P(class | G(z))."""
+        return self._error(turn, turn.on_real) + self._error(turn, turn.on_fake)
+
+    def generator(self, turn: Turn) -> Tensor:
+        """-E log P(class | G(z))."""
+        return self._error(turn, turn.on_fake)
+
+    def _error(self, turn: Turn, verdict: Verdict) -> Tensor:
+        if verdict.classes is None:
+            raise RunError(
+                f"{self.name}: the discriminator returns no class logits; choose an architecture that does "
+                f"(conditioning: auxiliary-classifier)"
+            )
+        assert turn.labels is not None
+        return cross_entropy(verdict.classes.to(turn.dtype), turn.labels)
