@@ -18,6 +18,7 @@ from gandist_datasets.gaussians import Gaussians, Mixture
 from gandist_datasets.idx import Idx, read_idx
 from gandist_datasets.images import pad, resize
 from gandist_datasets.presets import FashionMnist, Kmnist, Mnist
+from gandist_datasets.stacked import Stacked
 
 from gandist import ConfigError
 
@@ -252,3 +253,16 @@ def test_cifar10_names_damage(tmp_path: Path):
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(gzip.compress(bytes(20_000))[:-9])
     with pytest.raises(ConfigError, match=r"cannot read .*cifar-10-binary\.tar\.gz"):
         Cifar10(root=str(tmp_path)).open()
+
+
+def test_stacked_digits_are_triples_of_scans_with_their_labels_as_digits():
+    digits, stacked = Digits(size=16).open(), Stacked(size=16, count=500).open()
+    assert (stacked.facts.shape, stacked.facts.classes, len(stacked)) == ((3, 16, 16), 1000, 500)
+    batch = stacked.read([3, 499])
+    for row, number in enumerate((3, 499)):
+        triple = digits.read(stacked.drawn[number].tolist())
+        assert torch.equal(batch["real"][row], triple["real"][:, 0])
+        a, b, c = triple["labels"].tolist()
+        assert batch["labels"][row] == 100 * a + 10 * b + c
+        assert stacked.facts.class_names[batch["labels"][row]] == f"{a} {b} {c}"
+    assert len({tuple(row) for row in stacked.drawn.tolist()}) > 490

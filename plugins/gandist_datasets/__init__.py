@@ -7,9 +7,10 @@ from gandist_datasets.gaussians import Gaussians
 from gandist_datasets.idx import Idx
 from gandist_datasets.image_folder import ImageFolder
 from gandist_datasets.presets import FashionMnist, Kmnist, Mnist
+from gandist_datasets.stacked import Stacked
 
 
 @hookimpl
 def gandist_datasets() -> list[type[Dataset]]:
     """All of this package."""
-    return [Digits, Idx, Mnist, FashionMnist, Kmnist, Cifar10, ImageFolder, Gaussians]
+    return [Digits, Idx, Mnist, FashionMnist, Kmnist, Cifar10, ImageFolder, Gaussians, Stacked]
