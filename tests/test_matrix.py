@@ -1,9 +1,14 @@
-"""Every loss with every image architecture, as a user trains them: real images, two Ray workers."""
+"""Every loss with every image architecture on real images: each pair on two ranks, and each alone as users train it.
+
+A pair is trained by two gloo ranks without Ray, all pairs in one go; the command on two Ray workers is typed once for
+each loss and once for each architecture.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ import yaml
 from gandist import Loss
 from gandist.contract.discovery import installed
 from tests.processes import run
+from tests.ranks import train_on_ranks
 
 STEPS = 4
 ARCHITECTURES = {
@@ -21,6 +27,10 @@ ARCHITECTURES = {
     "sngan-resnet": (32, {"width": 8, "latent": 16}),
 }
 LOSSES = {loss.name: sum(loss().fresh_batches) for loss in installed().components(Loss)}
+PAIRS = list(product(LOSSES, ARCHITECTURES))
+LONGER = max(len(LOSSES), len(ARCHITECTURES))
+TYPED = [(list(LOSSES)[n % len(LOSSES)], list(ARCHITECTURES)[n % len(ARCHITECTURES)]) for n in range(LONGER)]
+"""Pairs in which each loss and each architecture stands at least once."""
 
 
 def config(loss: str, architecture: str, data: Path) -> dict[str, Any]:
@@ -30,27 +40,44 @@ def config(loss: str, architecture: str, data: Path) -> dict[str, Any]:
         "run": {"name": "pair"},
         "dataset": {"name": "fashion-mnist", "root": str(data / "fashion-mnist"), "size": size},
         "architecture": {"name": architecture, **fields},
-        "loss": loss,
+        "loss": {"name": loss},
         "train": train,
+        "tracking": {"console": {"enabled": False}, "wandb": {"mode": "disabled"}},
     }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("loss", LOSSES)
-def test_every_loss_trains_every_architecture(tmp_path: Path, data_folder: Path, loss: str, architecture: str):
-    (tmp_path / "pair.yaml").write_text(yaml.safe_dump(config(loss, architecture, data_folder)))
-    ended = run("train", "pair.yaml", "--workers", "2", "--json", cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout)["steps"] == STEPS
-    folder = tmp_path / "runs" / "pair"
+def require_trained(folder: Path) -> None:
+    """The rows, pictures and weights of a run of `STEPS` steps."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 4]
     assert all(math.isfinite(value) for row in rows for value in row.values())
     assert {"loss/discriminator/total", "loss/generator/total"} <= rows[-1].keys()
-    assert json.loads((folder / "result.json").read_text())["steps"] == STEPS
-    assert sorted(path.name for path in (folder / "samples").glob("*.png")) == [
-        "step-00000002.png",
-        "step-00000004.png",
-    ]
+    pictures = sorted(path.name for path in (folder / "samples").glob("*.png"))
+    assert pictures == ["step-00000002.png", "step-00000004.png"]
     assert (folder / "generator.safetensors").is_file()
+
+
+@pytest.fixture(scope="module")
+def trained(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("pairs")
+    train_on_ranks(2, [{"config": config(*pair, data_folder), "folder": str(place / "-".join(pair))} for pair in PAIRS])
+    return place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("loss", "architecture"), PAIRS)
+def test_every_loss_trains_every_architecture(trained: Path, loss: str, architecture: str):
+    folder = trained / f"{loss}-{architecture}"
+    assert not list(folder.glob("error-*.txt")), (folder / "error-0.txt").read_text()
+    require_trained(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("loss", "architecture"), TYPED)
+def test_the_command_trains_them(tmp_path: Path, data_folder: Path, loss: str, architecture: str):
+    (tmp_path / "pair.yaml").write_text(yaml.safe_dump(config(loss, architecture, data_folder)))
+    ended = run("train", "pair.yaml", "--workers", "2", "--json", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["steps"] == STEPS
+    require_trained(tmp_path / "runs" / "pair")
+    assert json.loads((tmp_path / "runs" / "pair" / "result.json").read_text())["steps"] == STEPS
