@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from gandist.config.places import describe
 from gandist.config.schema import Cluster, Config, Ema, Evaluate, Run, Section, Train
 from gandist.config.yaml import write_yaml
+from gandist.contract.anneal import Anneal
 from gandist.contract.component import summary
 from gandist.contract.components import KINDS, Schedule, Watcher
 from gandist.contract.discovery import installed
@@ -28,7 +29,7 @@ SECTIONS: dict[str, type[Section]] = {
     "evaluate": Evaluate,
 }
 TITLES = {"datasets": "dataset", "architectures": "architecture", "losses": "loss", "optimizers": "optimizer.PLAYER"}
-TITLES |= {"regularizers": "loss.regularizers", "watchers": "tracking"}
+TITLES |= {"regularizers": "loss.regularizers", "augmentations": "augmentations", "watchers": "tracking"}
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
@@ -70,6 +71,9 @@ def _components() -> Iterator[str]:
             aliases = "".join(f", also `{alias}`" for alias in component.aliases)
             yield f"**`{title}`**{aliases}. {summary(component)}\n"
             yield from _table(component)
+        if kind.kind == "regularizers":
+            yield "**`anneal`** of any regularizer, and of what else has it. Where a number goes as images are seen.\n"
+            yield from _table(Anneal, "anneal.")
         if kind.kind == "optimizers":
             yield "**`schedule`** of any optimizer. How its learning rate changes with the images seen.\n"
             yield from _table(Schedule, "schedule.")
@@ -103,7 +107,9 @@ def _default(path: str, field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
         return "its keys' defaults"
-    return f"`{write_yaml(list(value) if isinstance(value, tuple) else value, flow=True)}`"
+    if isinstance(value, tuple):
+        value = [one.model_dump(exclude_defaults=True) if isinstance(one, BaseModel) else one for one in value]
+    return f"`{write_yaml(value, flow=True)}`"
 
 
 def _meaning(field: FieldInfo) -> str:

@@ -34,14 +34,14 @@ VERBS = {
     "check", "config", "doctor", "evaluate", "export", "interpolate", "plugins", "sample", "schema", "train",
 }  # fmt: skip
 PUBLIC = {
-    "Architecture", "CheckpointError", "Component", "ConfigError", "Dataset", "Facts", "GandistError", "Loss", "Memory",
-    "Noise", "Optimizer", "Regularizer", "RunError", "Schedule", "Seen", "Source", "Turn", "Verdict", "Watcher",
-    "all_sum", "hookimpl", "load", "slopes", "train",
+    "Anneal", "Architecture", "Augmentation", "CheckpointError", "Component", "ConfigError", "Dataset", "Facts",
+    "GandistError", "Loss", "Memory", "Noise", "Optimizer", "Regularizer", "RunError", "Schedule", "Seen", "Source",
+    "Turn", "Verdict", "Watcher", "all_sum", "hookimpl", "load", "slopes", "train",
 }  # fmt: skip
 HOOKS = {
-    "gandist_architectures", "gandist_datasets", "gandist_losses", "gandist_on_checkpoint", "gandist_on_evaluation",
-    "gandist_on_log", "gandist_on_samples", "gandist_on_train_end", "gandist_on_train_start", "gandist_optimizers",
-    "gandist_regularizers", "gandist_watchers",
+    "gandist_architectures", "gandist_augmentations", "gandist_datasets", "gandist_losses", "gandist_on_checkpoint",
+    "gandist_on_evaluation", "gandist_on_log", "gandist_on_samples", "gandist_on_train_end", "gandist_on_train_start",
+    "gandist_optimizers", "gandist_regularizers", "gandist_watchers",
 }  # fmt: skip
 
 
