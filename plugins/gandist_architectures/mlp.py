@@ -6,16 +6,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gandist import Architecture, Facts, Noise
-from gandist_architectures.layers import LeakyReLU, ReLU, at_least_float32
+from gandist_architectures.layers import LeakyReLU, ReLU, at_least_float32, spectral
+from gandist_architectures.packing import Packing, packed
 
 
-def dense(inputs: int, width: int, depth: int, outputs: int, activation: str) -> nn.Sequential:
-    """`depth` hidden layers of `width` units, then a linear one."""
+def dense(inputs: int, width: int, depth: int, outputs: int, activation: str, norm: str = "none") -> nn.Sequential:
+    """`depth` hidden layers of `width` units, then a linear one. norm: of the weights."""
     layers: list[nn.Module] = []
     for _ in range(depth):
-        layers += [nn.Linear(inputs, width), ReLU() if activation == "relu" else LeakyReLU(0.2)]
+        layers += [spectral(nn.Linear(inputs, width), norm), ReLU() if activation == "relu" else LeakyReLU(0.2)]
         inputs = width
-    return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+    return nn.Sequential(*layers, spectral(nn.Linear(inputs, outputs), norm))
 
 
 class Generator(nn.Module):
@@ -61,6 +62,9 @@ class Mlp(Architecture):
     """After each hidden layer; leaky_relu has slope 0.2 below zero."""
     scale: float = Field(1.0, gt=0, allow_inf_nan=False)
     """Typical coordinate of the data: the generator's output is multiplied, the discriminator's input divided by it."""
+    norm: Literal["spectral", "none"] = "none"
+    """Norm of the discriminator's weights."""
+    pack: Packing = 1
 
     def refuse(self, facts: Facts) -> str | None:
         """Images."""
@@ -73,7 +77,11 @@ class Mlp(Architecture):
         """Generator and discriminator."""
         (dimensions,) = facts.shape
         make = {"width": self.width, "depth": self.depth, "activation": self.activation}
+
+        def discriminator(inputs: int) -> nn.Module:
+            return Discriminator(dense(inputs, outputs=1, norm=self.norm, **make), self.scale)
+
         return {
             "generator": Generator(dense(self.latent, outputs=dimensions, **make), self.latent, self.scale),
-            "discriminator": Discriminator(dense(dimensions, outputs=1, **make), self.scale),
+            "discriminator": packed(discriminator, dimensions, self.pack),
         }
