@@ -1,13 +1,21 @@
-"""Network architectures."""
+"""Network architectures, a paper's in a file of its own; every module of this package is looked through."""
+
+import pkgutil
+from importlib import import_module
 
 from gandist import Architecture, hookimpl
-from gandist_architectures.dcgan import Dcgan
-from gandist_architectures.mlp import Mlp
-from gandist_architectures.mlp_conv import MlpConv
-from gandist_architectures.sngan_resnet import SnganResnet
 
 
 @hookimpl
 def gandist_architectures() -> list[type[Architecture]]:
-    """All of this package."""
-    return [MlpConv, Dcgan, SnganResnet, Mlp]
+    """All that this package's modules define, not what they merely import."""
+    modules = [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+    return [
+        found
+        for module in modules
+        for found in vars(module).values()
+        if isinstance(found, type)
+        and issubclass(found, Architecture)
+        and found.__module__ == module.__name__
+        and not found.abstract()
+    ]
