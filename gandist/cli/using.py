@@ -12,6 +12,7 @@ from gandist.cli.output import print_result
 from gandist.errors import ConfigError
 
 OutOption = Annotated[Path, typer.Option(metavar="PATH", help="What to write; its ending says how.")]
+LabelOption = Annotated[int | None, typer.Option(min=0, help="Ask for this class only.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the latents.")]
 
 
@@ -21,9 +22,9 @@ def sample(
     out: OutOption,
     count: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
     seed: SeedOption = 0,
-    label: Annotated[int | None, typer.Option(min=0, help="Ask for this class only.")] = None,
+    label: LabelOption = None,
     truncation: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Scale of the latents: less variety, more typical samples.")
+        float | None, typer.Option(min=0.0, max=1.0, help="Below 1: less variety, more typical samples.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,13 +42,14 @@ def interpolate(
     out: OutOption,
     seed: SeedOption = 0,
     frames: Annotated[int, typer.Option(min=2, help="Pictures on the way.")] = 32,
+    label: LabelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a walk between latents: .gif, or a .png strip."""
     from gandist.using.load import load
     from gandist.using.pictures import write_interpolation
 
-    print_result(write_interpolation(load(run), out, seed=seed, frames=frames), as_json)
+    print_result(write_interpolation(load(run), out, seed=seed, frames=frames, label=label), as_json)
 
 
 @verb

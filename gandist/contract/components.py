@@ -95,8 +95,12 @@ class Architecture(Component):
     """Builds the players. Weights are initialised under a seeded random state: draw from torch's as usual.
 
     A generator is a module with `draw(noise, n)` → latents (a tensor, tuple or dict) and `forward(latents, labels)` →
-    images (B, C, H, W) in [-1, 1], or points (B, D). A discriminator's `forward(images, labels)` returns logits (B,)
-    or a `Verdict`; its `divisor`, if it has one, is what the number of rows must divide by.
+    images (B, C, H, W) in [-1, 1], or points (B, D). One whose last layer is linear, so that its images may leave that
+    range, says `unbounded = True`; samples are clipped. One that trades variety for quality otherwise than by scaling
+    its latents has `truncated(latents, labels, psi)` → images, psi in (0, 1].
+
+    A discriminator's `forward(images, labels)` returns logits (B,) or a `Verdict`; its `divisor`, if it has one, is
+    what the number of rows must divide by.
     """
 
     kind: ClassVar[str] = "architectures"

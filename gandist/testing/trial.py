@@ -31,6 +31,7 @@ class Trial:
     steps: int = 3
     precision: Literal["fp32", "bf16"] = "fp32"
     dtype: torch.dtype = torch.float64
+    sync_batchnorm: bool = False
 
     @property
     def config(self) -> Config:
@@ -41,6 +42,7 @@ class Trial:
             "batch_size": self.batch_size,
             "micro_batch": self.micro_batch,
             "precision": self.precision,
+            "sync_batchnorm": self.sync_batchnorm,
             "log_every": 1,
             "ema": {"half_life": 10},
         }

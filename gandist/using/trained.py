@@ -18,24 +18,30 @@ from gandist.training.sampling import BLOCK, draw, samples
 
 
 class Truncated(nn.Module):
-    """A generator whose standard normal latents are scaled by `truncation`: less variety, more typical samples.
+    """A generator that makes less various, more typical samples: as its own `truncated(latents, labels, psi)` does, or
+    from standard normal latents scaled by psi.
 
-    Raises ConfigError when it draws latents that are not one tensor.
+    Raises ConfigError when it has no such method and draws latents that are not one tensor.
     """
 
-    def __init__(self, generator: nn.Module, truncation: float):
+    def __init__(self, generator: nn.Module, psi: float):
         super().__init__()
-        self.generator, self.truncation = generator, truncation
+        self.generator, self.psi = generator, psi
+        self._own = hasattr(generator, "truncated")
 
-    def draw(self, noise: Any, n: int) -> Tensor:
-        """Scaled latents."""
+    def draw(self, noise: Any, n: int) -> Any:
+        """Latents, scaled unless the generator has a way of its own."""
         latents = self.generator.draw(noise, n)  # type: ignore[operator]
+        if self._own:
+            return latents
         if not isinstance(latents, Tensor):
             raise ConfigError("truncation scales plain latents, but this generator draws several parts; leave it out")
-        return latents * self.truncation
+        return latents * self.psi
 
     def forward(self, latents: Any, labels: Tensor | None = None) -> Tensor:
         """What the generator makes of them."""
+        if self._own:
+            return self.generator.truncated(latents, labels, self.psi)  # type: ignore[operator]
         return self.generator(latents, labels)
 
 
@@ -93,8 +99,8 @@ class Trained:
     ) -> Tensor:
         """Samples `start` to `start + n` of `seed`: uint8 (n, C, H, W), or points float32 (n, D).
 
-        Sample i of a seed is the same whatever n is. label: of this class only. truncation: scales the latents by a
-        factor in (0, 1]. Raises ConfigError for arguments that this generator cannot serve.
+        Sample i of a seed is the same whatever n is. label: of this class only. truncation: in (0, 1], how far
+        from the typical sample; see `Truncated`. Raises ConfigError for arguments that this generator cannot serve.
         """
         return torch.cat(list(self.batches(n, seed, label, start, truncation)))
 
