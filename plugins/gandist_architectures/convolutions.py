@@ -160,3 +160,86 @@ class Collapse(nn.Conv2d):
         # In the order in which channels_last keeps the input, so that nothing but the small weight is copied.
         weight = self.weight.permute(0, 2, 3, 1).flatten(1)
         return F.linear(input.permute(0, 2, 3, 1).flatten(1), weight, self.bias)[:, :, None, None]
+
+
+class Pointwise(nn.Conv2d):
+    """nn.Conv2d(a, b, 1) as the matrix product that it is, over maps that are kept channels last."""
+
+    def __init__(self, channels: int, out: int, bias: bool = True):
+        super().__init__(channels, out, 1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, out, H, W), channels last."""
+        return F.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
+class _Grouped(torch.autograd.Function):
+    """A convolution in groups of channels. torch differentiates one twice by a loop over the groups; here its gradient
+    for the input is `_GroupedTranspose`, and the other way round."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+        ctx.save_for_backward(input, weight)
+        ctx.groups = groups
+        return F.conv2d(input, weight, bias, padding=weight.shape[-1] // 2, groups=groups)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        input, weight = ctx.saved_tensors
+        on_input, on_weight, on_bias = ctx.needs_input_grad[:3]
+        return (
+            _GroupedTranspose.apply(gradient, weight, ctx.groups) if on_input else None,
+            _grouped_weight_gradient(input, gradient, weight, ctx.groups) if on_weight else None,
+            gradient.sum((0, 2, 3)) if on_bias else None,
+            None,
+        )
+
+
+class _GroupedTranspose(torch.autograd.Function):
+    """The transpose of `_Grouped` in its first argument."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, weight: Tensor, groups: int) -> Tensor:
+        ctx.save_for_backward(gradient, weight)
+        ctx.groups = groups
+        return F.conv_transpose2d(gradient, weight, padding=weight.shape[-1] // 2, groups=groups)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (input,) = gradients
+        gradient, weight = ctx.saved_tensors
+        on_gradient, on_weight = ctx.needs_input_grad[:2]
+        return (
+            _Grouped.apply(input, weight, None, ctx.groups) if on_gradient else None,
+            _grouped_weight_gradient(input, gradient, weight, ctx.groups) if on_weight else None,
+            None,
+        )
+
+
+def _grouped_weight_gradient(input: Tensor, gradient: Tensor, weight: Tensor, groups: int) -> Tensor:
+    padding = [weight.shape[-1] // 2] * 2
+    wanted = [False, True, False]
+    gradients = torch.ops.aten.convolution_backward(
+        gradient, input, weight, None, [1, 1], padding, [1, 1], False, [0, 0], groups, wanted
+    )
+    return gradients[1]
+
+
+class GroupedConv2d(nn.Conv2d):
+    """nn.Conv2d(channels, channels, size, padding=size // 2, groups=groups) for an odd size, cheaper under a gradient
+    penalty."""
+
+    def __init__(self, channels: int, size: int, groups: int, bias: bool = True):
+        super().__init__(channels, channels, size, padding=size // 2, groups=groups, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) → the same shape."""
+        if not input.requires_grad:
+            return super().forward(input)
+        device = input.device.type
+        if not torch.is_autocast_enabled(device):
+            return _Grouped.apply(input, self.weight, self.bias, self.groups)  # type: ignore[return-value]
+        low = torch.get_autocast_dtype(device)
+        bias = None if self.bias is None else self.bias.to(low)
+        return _Grouped.apply(input.to(low), self.weight.to(low), bias, self.groups)  # type: ignore[return-value]
