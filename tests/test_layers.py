@@ -180,3 +180,11 @@ def test_under_autocast_the_layers_run_in_bfloat16():
         assert y.dtype == torch.bfloat16
         assert x.grad is not None
         assert x.grad.isfinite().all()
+
+
+def test_pointwise_and_grouped_convolutions():
+    require_same(faster.Pointwise(6, 4), nn.Conv2d(6, 4, 1), 2, 6, 5, 4)
+    require_same(faster.Pointwise(6, 4, bias=False), nn.Conv2d(6, 4, 1, bias=False), 2, 6, 5, 4)
+    for bias in (False, True):
+        plain = nn.Conv2d(6, 6, 3, padding=1, groups=3, bias=bias)
+        require_same(faster.GroupedConv2d(6, 3, groups=3, bias=bias), plain, 2, 6, 5, 4)

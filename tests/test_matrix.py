@@ -25,6 +25,9 @@ ARCHITECTURES = {
     "mlp-conv": (28, {"latent": 16}),
     "dcgan": (32, {"width": 8, "latent": 16, "norm": "layer"}),
     "sngan-resnet": (32, {"width": 8, "latent": 16}),
+    "biggan": (32, {"width": 2, "embedding": 8}),
+    "stylegan2": (32, {"channel_base": 256, "channel_max": 16, "latent": 16, "style": 16, "mapping_layers": 2}),
+    "r3gan": (32, {"width": 16, "latent": 16, "blocks": 1}),
 }
 LOSSES = {loss.name: sum(loss().fresh_batches) for loss in installed().components(Loss)}
 PAIRS = list(product(LOSSES, ARCHITECTURES))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+import zoo
 from PIL import Image
 from safetensors import safe_open
 from torch import Tensor, nn
@@ -82,6 +83,19 @@ def test_truncation_scales_the_latents(digits: Trained):
     for wrong in (0.0, 1.5):
         with pytest.raises(ConfigError, match="above 0 and at most 1"):
             digits.sample(8, truncation=wrong)
+
+
+def test_a_generator_may_truncate_in_its_own_way(digits: Trained):
+    generator = zoo.build({"name": "stylegan2", **zoo.NARROW["stylegan2"]}, (1, 16, 16))[0].eval()
+    generator.average.copy_(torch.ones(12))
+    facts = Facts((1, 16, 16), 0, 30, "styles")
+    trained = Trained(Path("styles"), digits.config, facts, 1, generator, lambda name: nn.Identity())
+    latents, _ = draw(generator, 0, 0, 8, 0, CPU)
+    with torch.no_grad():
+        styles = generator.map(latents)
+        expected = generator.synthesize(generator.average + 0.3 * (styles - generator.average))
+    assert (trained.sample(8, truncation=0.3).int() - to_bytes(expected).int()).abs().max() <= 1
+    assert not torch.equal(trained.sample(8, truncation=0.3), trained.sample(8))
 
 
 def test_labels_reach_a_generator_that_heeds_them(labelled: Trained, tmp_path: Path):
