@@ -38,7 +38,7 @@ def check(
     composed = compose(config, overrides or [])
     resolved = resolve(composed)
     opened = check_parts(resolved, composed, validate)
-    warnings = [*opened.warnings, *require(resolved, this_machine(), oversubscribe=True)]
+    warnings = [*opened.warnings, *require(resolved, this_machine())]
     summary = _summary(resolved, opened)
     if show is not None:
         _draw(resolved, opened, show)

@@ -85,15 +85,36 @@ def read_workers(value: Any) -> Any:
     raise ValueError(f"should be a number of workers (0 runs in this process) or MIN..MAX, not {value!r}")
 
 
+def read_gpu(value: Any) -> Any:
+    """auto, true or false; numbers are refused with the reason."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        whole = f"; for {value} GPUs set cluster.workers={value}" if isinstance(value, int) and value > 1 else ""
+        raise ValueError(
+            f"should be 'auto' or true or false, is {value}: a worker drives one whole GPU, since NCCL refuses two "
+            f"ranks on one, and a rank on two would train on the first only{whole}"
+        )
+    return value
+
+
 class Cluster(Section):
     """Where the run goes. Nothing here changes what is computed."""
 
     workers: Annotated[int | str, BeforeValidator(read_workers)] = 1
     """Processes that train, one per GPU if there are any; 0 trains in this process; "1..8" lets Ray grow and shrink."""
-    threads: int = Field(default=1, ge=1, le=1024)
-    """CPU threads per worker."""
-    gpu: Literal["auto"] | bool = "auto"
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = 1
+    """CPU threads per worker; auto: as many as the CPUs allow when the run begins, kept when it goes on."""
+    gpu: Annotated[Literal["auto"] | bool, BeforeValidator(read_gpu)] = "auto"
     """Whether each worker takes a GPU; auto: where there are enough of them."""
+    accelerator_type: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Train on GPUs of this type only, in Ray's words (A100, H100, L4, …); null for any. Of a joined cluster."""
+    per_node: int | None = Field(default=None, ge=1)
+    """Workers on a node at most; null for as many as fit. Of a joined cluster."""
+    placement: Literal["PACK", "SPREAD"] = "PACK"
+    """Workers on as few nodes as possible, or on as many. Of a joined cluster."""
+    interface: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")
+    """Network interface through which the ranks exchange gradients, on every node; null lets NCCL and gloo choose."""
+    wait: int = Field(default=60, ge=0)
+    """Seconds that a joined cluster has to make room for the run: nodes that come up, other runs that end."""
     storage: str = Field(default="runs", min_length=1)
     """Folder that holds the run folders and that every node sees, or a URL of object storage (s3://, gs://, …)."""
     max_failures: int = Field(default=3, ge=-1)
@@ -111,6 +132,12 @@ class Cluster(Section):
         if is_url(storage):
             require_no_credentials(storage)
         return storage
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.accelerator_type is not None and self.gpu is False:
+            raise ValueError("cluster.accelerator_type asks for GPUs and cluster.gpu=false for none; drop one of them")
+        return self
 
     @property
     def most_workers(self) -> int:

@@ -75,14 +75,13 @@ def move_aside(folder: Path) -> Path | None:
     return aside
 
 
-def require_same_run(folder: Path, config: dict[str, Any], shown: str | None = None) -> list[str]:
+def require_same_run(folder: Path, config: dict[str, Any], shown: str | None = None) -> None:
     """Whether the folder's run is this config's. Raises ConfigError with the differences if it is not.
 
     shown: what the user calls the folder, if not by its path.
-    Returns warnings about differences that are allowed and yet change the last bits.
     """
     if not folder.exists():
-        return []
+        return
     place = shown or str(folder)
     if not folder.is_dir():
         raise ConfigError(
@@ -99,7 +98,7 @@ def require_same_run(folder: Path, config: dict[str, Any], shown: str | None = N
             raise ConfigError(
                 f"{place} is not the folder of a run (it holds {others[0]} and no {CONFIG}); give another run.name"
             )
-        return []
+        return
     old = read_yaml(folder / CONFIG).mapping
     if changes := forbidden_changes(old, config):
         listed = "\n".join(f"  {line}" for line in changes)
@@ -107,10 +106,14 @@ def require_same_run(folder: Path, config: dict[str, Any], shown: str | None = N
             f"{place} holds a run with another config:\n{listed}\n"
             f"give this run another run.name, or move the old one aside with --fresh"
         )
-    before, now = (c.get("cluster", {}).get("threads") for c in (old, config))
-    if before != now:
-        return [f"cluster.threads was {before} and is {now} now: the last bits of the weights will differ"]
-    return []
+
+
+def threads(folder: Path) -> int | None:
+    """`cluster.threads` with which the folder's run was last started, None for a new run."""
+    if not (folder / CONFIG).is_file():
+        return None
+    before = read_yaml(folder / CONFIG).mapping.get("cluster", {}).get("threads")
+    return before if isinstance(before, int) else None
 
 
 def result(folder: Path) -> dict[str, Any] | None:

@@ -64,7 +64,7 @@ def owned(config: Config, plain: dict[str, Any], fresh: bool) -> Iterator[Home]:
     home = Home(folder, str(folder))
     if fresh and (aside := folders.move_aside(folder)) is not None:
         home.warnings.append(f"the old run lies in {aside} now")
-    home.warnings += folders.require_same_run(folder, plain)
+    folders.require_same_run(folder, plain)
     with folders.owned(folder):
         yield home
 
@@ -89,7 +89,7 @@ def _owned_on_objects(config: Config, plain: dict[str, Any], fresh: bool) -> Ite
                 f"cluster.storage: cannot be read and written: {error}; are bucket, endpoint_override, region and the "
                 f"credentials (environment or credential file) right?"
             ) from error
-        home.warnings += folders.require_same_run(folder, plain, home.shown)
+        folders.require_same_run(folder, plain, home.shown)
         yield home
 
 

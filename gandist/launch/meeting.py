@@ -1,5 +1,5 @@
-"""How the ranks of a local run find each other: in a file, because torch's own meeting point is a server that listens
-on all interfaces."""
+"""How the ranks find each other: on one machine in a file, because torch's own meeting point is a server that listens
+on all interfaces; on a cluster as Ray does it, on the network interface that the config names."""
 
 from __future__ import annotations
 
@@ -25,6 +25,32 @@ class LocalTorchConfig(TorchConfig):
     def backend_cls(self) -> type[_TorchBackend]:
         """What Ray calls when the workers have started."""
         return _LocalBackend
+
+
+@dataclass
+class JoinedTorchConfig(TorchConfig):
+    """Ray's set-up of torch's process group, for ranks on a cluster. network: the interface they use, None for any."""
+
+    network: str | None = None
+
+    @property
+    def backend_cls(self) -> type[_TorchBackend]:
+        """What Ray calls when the workers have started."""
+        return _JoinedBackend
+
+
+class _JoinedBackend(_TorchBackend):
+    def on_start(self, worker_group: Any, backend_config: JoinedTorchConfig) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if backend_config.network is not None:
+            worker_group.execute(_speak_through, backend_config.network)
+        super().on_start(worker_group, backend_config)
+
+
+def _speak_through(network: str) -> None:
+    """Runs on the worker, before its process group is made."""
+    os.environ["GLOO_SOCKET_IFNAME"] = network
+    # With "=" for this very interface: NCCL takes a bare name for the beginning of names.
+    os.environ["NCCL_SOCKET_IFNAME"] = f"={network}"
 
 
 class _LocalBackend(_TorchBackend):

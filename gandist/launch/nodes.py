@@ -20,8 +20,8 @@ class NodeReport:
 
     node: Ray's id of it. address: its IP address. versions: distribution → version, with "python" among them; what the
     node lacks is not there. broken: plugin → why it could not be loaded. cuda, nccl: what torch was built with, empty
-    for CPU builds. driver: of the GPUs, empty without any. devices: names of the GPUs. error: why the node could not be
-    examined; then the rest of what it would have said is empty.
+    for CPU builds. driver: of the GPUs, empty without any. devices: names of the GPUs. interfaces: of its network.
+    error: why the node could not be examined; then the rest of what it would have said is empty.
     """
 
     node: str
@@ -35,6 +35,7 @@ class NodeReport:
     nccl: str = ""
     driver: str = ""
     devices: tuple[str, ...] = ()
+    interfaces: tuple[str, ...] = ()
     error: str = ""
 
     @property
@@ -112,6 +113,7 @@ def _looker() -> Callable[[], dict[str, Any]]:
                 found["versions"][name] = version(name)
             except PackageNotFoundError:
                 continue
+        found["interfaces"] = tuple(name for _, name in socket.if_nameindex())
         try:
             from gandist.contract.discovery import installed
         except ImportError as error:

@@ -12,7 +12,7 @@ from typing import Any
 from gandist.config.schema import Config
 from gandist.errors import ConfigError, RunError
 from gandist.launch.board import Board, RemoteBoard
-from gandist.launch.resources import Place
+from gandist.launch.placement import Seats
 
 _QUIET = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
@@ -77,8 +77,8 @@ def _require_answer(address: str) -> None:
 
 
 @contextmanager
-def joined_ray(address: str) -> Iterator[Place]:
-    """Joins the cluster at `address` ("auto", "HOST:PORT" or "ray://…") and says what it has."""
+def joined_ray(address: str) -> Iterator[None]:
+    """Joins the cluster at `address` ("auto", "HOST:PORT" or "ray://…")."""
     _environment({name: value for name, value in _QUIET.items() if name != "RAY_AUTH_MODE"})
     _require_answer(address)
     import ray
@@ -91,8 +91,7 @@ def joined_ray(address: str) -> Iterator[Place]:
             f"--address {address}: no Ray cluster answers there ({first}); is its head up (ray status)?"
         ) from error
     try:
-        have = ray.cluster_resources()
-        yield Place(f"the cluster at {address}", int(have.get("CPU", 0)), int(have.get("GPU", 0)))
+        yield
     finally:
         ray.shutdown()
 
@@ -102,13 +101,13 @@ def fit(
     payload: dict[str, Any],
     board: Board | RemoteBoard,
     config: Config,
-    gpu: bool,
+    seats: Seats,
     storage: str,
     local: bool,
 ) -> dict[str, Any]:
     """Runs `work(payload)` in the workers and returns what rank 0's returned. Raises RunError if workers kept dying.
 
-    storage: a folder for Ray Train's own files. local: all workers are on this machine.
+    seats: where the workers go. storage: a folder for Ray Train's own files. local: all workers are on this machine.
     """
     _environment(_QUIET)
     import ray.train
@@ -116,9 +115,9 @@ def fit(
     # Local mode says at INFO that it is local mode.
     logging.getLogger("ray").setLevel(logging.ERROR)
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
 
-    from gandist.launch.meeting import LocalTorchConfig
+    from gandist.launch.meeting import JoinedTorchConfig, LocalTorchConfig
 
     cluster = config.cluster
     scaling: dict[str, Any] = {"num_workers": cluster.fewest_workers}
@@ -126,12 +125,16 @@ def fit(
         _environment(_ELASTIC)
         scaling["num_workers"] = (cluster.fewest_workers, cluster.most_workers)
         scaling["elastic_resize_monitor_interval_s"] = cluster.resize_every
-    group: dict[str, Any] = {"backend": "nccl" if gpu else "gloo", "timeout_s": cluster.timeout}
+    group: dict[str, Any] = {"backend": "nccl" if seats.gpu else "gloo", "timeout_s": cluster.timeout}
+    meeting = (
+        LocalTorchConfig(**group, folder=storage) if local else JoinedTorchConfig(**group, network=seats.interface)
+    )
+    scaling |= {"use_gpu": seats.gpu, "resources_per_worker": seats.bundle}
     trainer = TorchTrainer(
         work,
         train_loop_config={**payload, "board": board},
-        torch_config=LocalTorchConfig(**group, folder=storage) if local else TorchConfig(**group),
-        scaling_config=ScalingConfig(**scaling, use_gpu=gpu, resources_per_worker=None if gpu else {"CPU": 1}),
+        torch_config=meeting,
+        scaling_config=ScalingConfig(**scaling, placement_strategy=seats.strategy, accelerator_type=seats.accelerator),
         run_config=_run_config(RunConfig, FailureConfig, cluster.max_failures, config.run.name, storage),
     )
     try:

@@ -25,6 +25,7 @@ from gandist.launch import ray_cluster, resources
 from gandist.launch.board import Board, remote_board
 from gandist.launch.desk import Desk
 from gandist.launch.home import Home
+from gandist.launch.placement import Seats, local_seats, take_seats
 from gandist.launch.versions import versions
 from gandist.launch.worker import work
 from gandist.training.run import RunView
@@ -69,7 +70,7 @@ def run(composed: Composed, *, address: str | None = None, fresh: bool = False) 
     opened = check(config, composed, metric_problems)
     warnings = list(opened.warnings)
     if address is None:
-        warnings += resources.require(config, resources.this_machine(), oversubscribe=True)
+        warnings += resources.require(config, resources.this_machine())
     plain = config.model_dump(mode="json")
     with homes.owned(config, plain, fresh) as home:
         warnings += home.warnings
@@ -111,28 +112,44 @@ def _trained(
     with ExitStack() as stack:
         for warning in warnings:
             desk.warn(warning)
-        local = config.cluster.most_workers == 0
-        place = resources.this_machine() if address is None else None
-        if not local:
-            desk.phase("starting Ray" if address is None else f"joining {address}")
-            if address is not None:
-                place = stack.enter_context(ray_cluster.joined_ray(address))
-                resources.require(config, place, oversubscribe=False)
-            else:
-                assert place is not None
-                gpus = config.cluster.most_workers if resources.wants_gpu(config, place) else 0
-                stack.enter_context(ray_cluster.local_ray(config.cluster.most_workers, gpus))
-        assert place is not None
+        seats = _seated(desk, config, stack, address)
+        config, payload = _with_threads(config, payload, seats.threads)
         folders.write_config(desk.home.folder, payload["config_text"])
         desk.home.keep(folders.CONFIG)
-        board = Board() if local else remote_board()
+        board = Board() if config.cluster.most_workers == 0 else remote_board()
         desk.sit(board)
         # Ray Train insists on a folder of its own; nothing of a run lies in it.
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="gandist-"))
-        gpu = resources.wants_gpu(config, place)
         return _watched(
-            desk, lambda: ray_cluster.fit(work, payload, board, config, gpu, scratch, local=address is None)
+            desk, lambda: ray_cluster.fit(work, payload, board, config, seats, scratch, local=address is None)
         )
+
+
+def _seated(desk: Desk, config: Config, stack: ExitStack, address: str | None) -> Seats:
+    """Starts or joins Ray, as long as the stack is open, and says where the workers go."""
+    before = folders.threads(desk.home.folder)
+    if address is not None and config.cluster.most_workers:
+        desk.phase(f"joining {address}")
+        stack.enter_context(ray_cluster.joined_ray(address))
+        seats = take_seats(config, address, before, desk.warn)
+    else:
+        seats = local_seats(config, resources.this_machine(), before)
+        if config.cluster.most_workers:
+            desk.phase("starting Ray")
+            gpus = config.cluster.most_workers if seats.gpu else 0
+            stack.enter_context(ray_cluster.local_ray(config.cluster.most_workers, gpus))
+    if before not in (None, seats.threads):
+        desk.warn(f"cluster.threads was {before} and is {seats.threads} now: the last bits of the weights will differ")
+    return seats
+
+
+def _with_threads(config: Config, payload: dict[str, Any], threads: int) -> tuple[Config, dict[str, Any]]:
+    """The run with `cluster.threads` as the number that it has, which is what is recorded."""
+    if config.cluster.threads == threads:
+        return config, payload
+    config = config.model_copy(update={"cluster": config.cluster.model_copy(update={"threads": threads})})
+    plain = config.model_dump(mode="json")
+    return config, {**payload, "config": plain, "config_text": write_yaml(plain)}
 
 
 def _watched(desk: Desk, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:

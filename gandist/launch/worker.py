@@ -174,7 +174,8 @@ def work(payload: dict[str, Any]) -> dict[str, Any]:
         # In a process of its own: relative paths start where the command was typed, if this node has that folder.
         if Path(payload["cwd"]).is_dir():
             os.chdir(payload["cwd"])
-        torch.set_num_threads(rank.config.cluster.threads)
+        # The driver has made a number of "auto".
+        torch.set_num_threads(int(rank.config.cluster.threads))
     if rank.config.train.deterministic:
         torch.use_deterministic_algorithms(True)
     with ExitStack() as stack:
