@@ -50,11 +50,30 @@ def _told(folder: Path | str, result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 @verb
-def doctor(address: AddressOption = None, as_json: JsonOption = False) -> int:
-    """What this machine, or the cluster, offers and lacks. Exits with 1 if something is missing."""
-    from gandist.launch.doctor import examine
+def doctor(
+    address: AddressOption = None,
+    storage: Annotated[
+        str, typer.Option(metavar="PLACE", help="Folder or URL that a run would get as cluster.storage.")
+    ] = "runs",
+    interface: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Network interface that a run would get as cluster.interface.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """What this machine, or the cluster, offers and lacks. Exits with 1 if something is missing.
 
-    findings = examine(address)
+    With --address also, on every node of the cluster: versions that differ from those here, the clock, a write to the
+    storage, and an all-reduce of 10 seconds between the nodes.
+    """
+    from gandist.launch.cluster_doctor import examine_cluster
+    from gandist.launch.doctor import examine_machine
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    findings = examine_machine(storage)
+    if address is not None:
+        findings += examine_cluster(address, storage, interface, tell)
     if as_json:
         print_json([vars(finding) for finding in findings])
     else:

@@ -1,15 +1,17 @@
-"""What this machine, or a cluster, offers for training, what is missing, and how to get it."""
+"""What this machine offers for training, what is missing, and how to get it."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from gandist.config.storage import is_url
 from gandist.contract.discovery import installed
 from gandist.evaluation.cache import cache_folder
 from gandist.launch import resources
@@ -20,17 +22,18 @@ SPACE = 2 * 2**30
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. fix: how to get it where `ok` is false."""
+    """One thing looked at. fix: how to get it where `ok` is false. facts: what was found, for programs."""
 
     name: str
     ok: bool
     detail: str
     fix: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
-def examine(address: str | None = None) -> list[Finding]:
-    """All findings. Raises ConfigError if no cluster answers at `address`."""
-    return [*_packages(), *_plugins(), *_machine(), *(_cluster(address) if address else ())]
+def examine_machine(storage: str) -> list[Finding]:
+    """What this machine offers. storage: `cluster.storage` as a run would get it."""
+    return [*_packages(), *_plugins(), *_machine(storage)]
 
 
 def _packages() -> Iterator[Finding]:
@@ -55,7 +58,7 @@ def _plugins() -> Iterator[Finding]:
             yield Finding(title, True, f"{what}, {len(plugin.components)} components")
 
 
-def _machine() -> Iterator[Finding]:
+def _machine(storage: str) -> Iterator[Finding]:
     import torch
 
     here = resources.this_machine()
@@ -63,7 +66,8 @@ def _machine() -> Iterator[Finding]:
     names = [torch.cuda.get_device_name(index) for index in range(here.gpus)]
     yield Finding("GPUs", True, ", ".join(names) or "none; training runs on CPUs")
     yield _writable("cache folder", cache_folder(), "set GANDIST_CACHE to a writable folder")
-    yield _writable("runs folder", Path("runs").absolute(), "set cluster.storage to a writable folder")
+    if not is_url(storage):
+        yield _writable("runs folder", Path(storage).absolute(), "set cluster.storage to a writable folder")
     shared = Path("/dev/shm")  # Ray's object store and the loader processes share memory through it.
     if shared.is_dir():
         free = shutil.disk_usage(shared).free
@@ -82,17 +86,3 @@ def _writable(name: str, folder: Path, fix: str) -> Finding:
     free = shutil.disk_usage(there).free
     detail = f"{folder}, {free / 2**30:.1f} GiB free"
     return Finding(name, free >= SPACE, detail, "" if free >= SPACE else "free some space, or " + fix)
-
-
-def _cluster(address: str) -> Iterator[Finding]:
-    from gandist.launch.ray_cluster import joined_ray
-
-    with joined_ray(address) as place:
-        yield Finding("cluster", True, f"{address}: {place.cpus} CPUs, {place.gpus} GPUs")
-        import ray
-
-        for node in ray.nodes():
-            alive = bool(node["Alive"])
-            have = node["Resources"]
-            detail = f"{have.get('CPU', 0):.0f} CPUs, {have.get('GPU', 0):.0f} GPUs"
-            yield Finding(f"node {node['NodeManagerAddress']}", alive, detail, "" if alive else "start Ray on it again")
