@@ -24,9 +24,19 @@ MEMORY = 100 * 2**20
 
 
 class Hosts:
-    """The cluster. cpus: logical CPUs of a worker. environment: what every command and every Ray process gets."""
+    """The cluster. cpus: logical CPUs of a worker. environment: what every command and every Ray process gets.
 
-    def __init__(self, folder: Path, workers: int = 2, cpus: int = 1, environment: Mapping[str, str] | None = None):
+    unlike: host → what Ray's processes there get instead.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        workers: int = 2,
+        cpus: int = 1,
+        environment: Mapping[str, str] | None = None,
+        unlike: Mapping[str, Mapping[str, str]] | None = None,
+    ):
         own = {
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "token",
@@ -37,6 +47,7 @@ class Hosts:
         self.address = f"{address(HEAD)}:{PORT}"
         self._machines = Machines(folder, own)
         self._names, self._cpus = [f"h{number + 1}" for number in range(workers)], cpus
+        self._unlike = unlike or {}
 
     def __enter__(self) -> Self:
         self._machines.__enter__()
@@ -62,7 +73,9 @@ class Hosts:
             role = ["--head", "--port", str(PORT), "--num-cpus", "0", "--include-dashboard", "false"]
         node = ["--node-ip-address", address(name), "--object-store-memory", str(MEMORY), "--disable-usage-stats"]
         ray = str(Path(sys.executable).with_name("ray"))
-        return self.start(name, ray, "start", *node, *role, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        other = [f"{key}={value}" for key, value in self._unlike.get(name, {}).items()]
+        command = ["env", *other, ray, "start", *node, *role]
+        return self.start(name, *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def _ray_started(self, name: str, process: subprocess.Popen[str]) -> None:
         said, _ = process.communicate(timeout=120)
