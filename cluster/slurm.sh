@@ -19,6 +19,7 @@ set -euo pipefail
 VENV=${VENV:-$PWD/.venv}         # CHANGE: where `make install` put it; every node must see it
 STORAGE=${STORAGE:-$PWD/runs}    # CHANGE: a folder that every node sees
 MARGIN=${MARGIN:-15}             # minutes before the limit at which the run saves and leaves
+INTERFACE=${INTERFACE:-}         # network of Ray and of the gradients, ib0 say; empty for the node's first
 
 if [ $# -eq 0 ]; then
     echo "usage: sbatch $0 CONFIG [KEY=VALUE ...]" >&2
@@ -32,7 +33,14 @@ export PATH="$VENV/bin:$PATH"
 
 # The first node is the head. Its address, not its name, which many nodes take for their loopback.
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-head_address=$(srun --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname -I | awk '{print $1}')
+on_head=(srun --nodes=1 --ntasks=1 --nodelist="${nodes[0]}")
+network=()
+if [ -n "$INTERFACE" ]; then
+    head_address=$("${on_head[@]}" ip -4 -brief address show "$INTERFACE" | awk '{sub("/.*", "", $3); print $3}')
+    network=("cluster.interface=$INTERFACE")
+else
+    head_address=$("${on_head[@]}" hostname -I | awk '{print $1}')
+fi
 port=$((20000 + SLURM_JOB_ID % 10000))
 
 # A token of this job's own keeps other users of the network out of its Ray.
@@ -61,7 +69,8 @@ srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per
     ray symmetric-run --address "$head_address:$port" --min-nodes "$SLURM_JOB_NUM_NODES" \
     --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="$gpus" -- \
     python -m gandist train "$1" --address "$head_address:$port" \
-    "cluster.workers=$workers" "cluster.storage=$STORAGE" "${limit[@]}" "${@:2}" || code=$?
+    "cluster.workers=$workers" "cluster.storage=$STORAGE" "${network[@]}" "${limit[@]}" \
+    "${@:2}" || code=$?
 
 # 3: it left before its end, with a checkpoint.
 if [ "$code" -eq 3 ]; then

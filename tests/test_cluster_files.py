@@ -253,7 +253,11 @@ printf '%s\\0' "$name" "$@" >> "$RECORD"
 printf '\\n' >> "$RECORD"
 case "$name $1" in
     "scontrol show") printf '%s\\n' node7 node8 ;;
-    "srun --nodes=1") echo "10.1.2.3 172.17.0.1" ;;
+    "srun --nodes=1")
+        case "$*" in
+            *hostname*) echo "10.1.2.3 172.17.0.1" ;;
+            *ib0) echo "ib0  UP  10.9.2.3/16" ;;
+        esac ;;
     srun*)
         printf 'RAY_AUTH_MODE=%s RAY_AUTH_TOKEN=%s\\n' "$RAY_AUTH_MODE" "$RAY_AUTH_TOKEN" >> "$RECORD.environment"
         exit "$ENDS_WITH" ;;
@@ -331,6 +335,14 @@ def test_the_slurm_script_on_cpus_without_a_limit(tmp_path: Path):
     assert [o for o in overrides if o.startswith("cluster.workers")] == ["cluster.workers=2", "cluster.workers=6"]
     assert not any(o.startswith("train.hours") for o in overrides)
     assert "--num-gpus=0" in calls[-1]
+
+
+def test_the_slurm_script_on_a_network_of_its_own(tmp_path: Path):
+    code, calls, said = sbatch(tmp_path, "configs/digits.yaml", INTERFACE="ib0")
+    assert code == 0, said
+    params = parsed(calls[-1][calls[-1].index("--") + 4 :])
+    assert params["address"] == "10.9.2.3:24711"
+    assert "cluster.interface=ib0" in params["overrides"]
 
 
 @pytest.mark.parametrize(("ends_with", "requeued"), [(0, False), (1, False), (2, False), (3, True)])

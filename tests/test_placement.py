@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -128,3 +132,60 @@ def test_a_clock_is_read_from_the_quickest_answer():
     found = clock(pings)
     assert found.ahead == pytest.approx(2.5)
     assert found.error == pytest.approx(0.01)
+
+
+GPUS = [
+    ({"workers": 2}, {"gpu": True, "bundle": {"GPU": 1}, "strategy": "PACK"}),
+    ({"workers": 3}, {"gpu": False, "bundle": {"CPU": 1}}),
+    ({"workers": 2, "threads": 2, "gpu": False, "placement": "SPREAD"}, {"bundle": {"CPU": 2}, "strategy": "SPREAD"}),
+    (
+        {"workers": 2, "accelerator_type": "A100", "threads": "auto"},
+        {"gpu": True, "bundle": {"GPU": 1, "accelerator_type:A100": 0.001}, "accelerator": "A100", "threads": 2},
+    ),
+    ({"workers": 1, "per_node": 1, "gpu": True}, {"bundle": {"GPU": 1}, "strategy": "STRICT_SPREAD"}),
+    ({"workers": "1..2", "per_node": 1, "gpu": True}, {"bundle": {"GPU": 1, "CPU": 2.0001}, "strategy": "PACK"}),
+    ({"workers": 3, "gpu": True}, "3 workers with a GPU each do not fit the cluster at here, which has room for 2"),
+    ({"workers": 2, "per_node": 1, "gpu": True}, "at most 1 a node (cluster.per_node) do not fit"),
+    ({"workers": 1, "accelerator_type": "H100"}, "1 workers with a GPU H100 each do not fit"),
+]
+"""Of a node with 4 CPUs and 2 A100: what the config asks for, and the seats or the refusal."""
+ON_FAKE_GPUS = """
+import json, sys
+from dataclasses import asdict
+import ray
+from gandist.config.resolve import resolve
+from gandist.errors import ConfigError
+from gandist.launch.placement import take_seats
+
+base = {"run": {"name": "x"}, "dataset": "digits", "architecture": "dcgan", "loss": "non-saturating"}
+gpus = {"num_gpus": 2, "resources": {"accelerator_type:A100": 1}}
+ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, **gpus)
+found = []
+for cluster in json.loads(sys.argv[1]):
+    try:
+        found.append(asdict(take_seats(resolve({**base, "cluster": {"wait": 0, **cluster}}), "here", None, lambda _: None)))
+    except ConfigError as error:
+        found.append(str(error))
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_gpus_are_asked_for_by_number_and_type():
+    """Ray believes in GPUs that it is told of; nothing is computed on them."""
+    quiet = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+    ended = subprocess.run(
+        [sys.executable, "-c", ON_FAKE_GPUS, json.dumps([cluster for cluster, _ in GPUS])],
+        env={**os.environ, **quiet},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    for (cluster, expected), found in zip(GPUS, json.loads(ended.stdout), strict=True):
+        if isinstance(expected, str):
+            assert expected in found, cluster
+        else:
+            assert isinstance(found, dict), found
+            assert {key: found[key] for key in expected} == expected, cluster
