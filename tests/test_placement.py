@@ -163,7 +163,8 @@ ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, **gpus)
 found = []
 for cluster in json.loads(sys.argv[1]):
     try:
-        found.append(asdict(take_seats(resolve({**base, "cluster": {"wait": 0, **cluster}}), "here", None, lambda _: None)))
+        config = resolve({**base, "cluster": {"wait": 0, **cluster}})
+        found.append(asdict(take_seats(config, "here", None, lambda text: None)))
     except ConfigError as error:
         found.append(str(error))
 print(json.dumps(found))
