@@ -6,6 +6,7 @@ It brings the tiny players too, the only network at hand that is smooth and has 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -49,7 +50,8 @@ class Recorded(NonSaturating):
     """Where the two files are."""
 
     def discriminator(self, turn: Turn) -> dict[str, Tensor]:
-        where = {"host": socket.gethostname(), "step": turn.step, "start": turn.span.start}
+        networks = [os.environ.get(name) for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")]
+        where = {"host": socket.gethostname(), "networks": networks, "step": turn.step, "start": turn.span.start}
         with Path(self.folder, "seen.jsonl").open("a") as file:
             file.write(json.dumps({**where, "index": turn["index"].tolist()}) + "\n")
         time.sleep(float(Path(self.folder, "pace").read_text()))

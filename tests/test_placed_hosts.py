@@ -78,6 +78,8 @@ def test_workers_go_where_the_config_says(
     run = RunOnHosts(hosts, share, config(name, **cluster))
     assert run.end() == 0, run.said
     assert tuple(int(host[1:]) for host in hosts_of(run)) in expected, run.said
+    through = cluster.get("interface")
+    assert {tuple(row["networks"]) for row in run.seen} == {(through, f"={through}" if through else None)}
     if name == "threads":
         assert "threads: 2" in (run.folder / "config.yaml").read_text()
 
