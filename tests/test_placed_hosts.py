@@ -53,7 +53,7 @@ def config(name: str, **cluster: Any) -> dict[str, Any]:
         "architecture": {"name": "dcgan", "width": 8, "latent": 16, "norm": "spectral"},
         "loss": {},
         "train": {"images": 16 * 20, "batch_size": 16, "log_every": 10, "save_every": 0},
-        "cluster": {"wait": 3, **cluster},
+        "cluster": {"wait": 60, **cluster},
     }
 
 
@@ -100,7 +100,7 @@ def test_workers_go_where_the_config_says(
     ],
 )
 def test_what_the_cluster_lacks_is_told(share: Path, hosts: Hosts, name: str, cluster: dict[str, Any], said: list[str]):
-    run = RunOnHosts(hosts, share, config(name, **cluster))
+    run = RunOnHosts(hosts, share, config(name, wait=3, **cluster))
     assert run.end() == 2, run.said
     assert "Traceback" not in run.said
     for words in said:
@@ -112,7 +112,7 @@ def test_a_run_waits_for_another_one_to_end_and_no_longer_than_it_may(share: Pat
     first = RunOnHosts(hosts, share, config("first", workers=4))
     first.pace(0.5)
     first.wait_for(lambda: first.step >= 1, "first step")
-    impatient = RunOnHosts(hosts, share, config("impatient", workers=1))
+    impatient = RunOnHosts(hosts, share, config("impatient", workers=1, wait=3))
     assert impatient.end() == 2, impatient.said
     assert "4 of 4 CPUs are in use" in impatient.said
     patient = RunOnHosts(hosts, share, config("patient", workers=1, wait=120))

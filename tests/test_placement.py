@@ -159,7 +159,7 @@ from gandist.launch.placement import take_seats
 
 base = {"run": {"name": "x"}, "dataset": "digits", "architecture": "dcgan", "loss": "non-saturating"}
 gpus = {"num_gpus": 2, "resources": {"accelerator_type:A100": 1}}
-ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, **gpus)
+ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False, **gpus)
 found = []
 for cluster in json.loads(sys.argv[1]):
     try:
