@@ -33,7 +33,7 @@ class Desk:
         self._watchers = Watchers(config, view, "driver", warn=lambda text: None)
         self._board: Board | RemoteBoard | None = None
         self.causes: list[Cause] = []
-        self._signalled = self._stopping = False
+        self._signalled = self._stopping = self._begun = False
         self._silent: set[int] = set()
 
     def sit(self, board: Board | RemoteBoard) -> None:
@@ -75,9 +75,15 @@ class Desk:
             self._write_down(cause)
         self.causes = causes
         if sightings:
+            self._begun = True
             first = (sightings.get(0) or next(iter(sightings.values()))).place
             self._watchers.tell("on_progress", first.phase, first.step, first.images, None)
         self._mind_the_silent(sightings)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the run is to stop and no worker has come up yet, so that nobody would hear of it."""
+        return self._stopping and not self._begun
 
     def _mind_the_silent(self, sightings: dict[int, Sighting]) -> None:
         """Says once of a rank that it has fallen silent, and once that it is back."""

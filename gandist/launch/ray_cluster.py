@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -96,6 +97,15 @@ def joined_ray(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def import_train_meanwhile() -> None:
+    """Imports what `fit` needs on a thread, which takes seconds, while this one waits for the cluster."""
+
+    def load() -> None:
+        import ray.train.torch  # noqa: F401
+
+    threading.Thread(target=load, name="imports", daemon=True).start()
 
 
 def fit(

@@ -19,9 +19,9 @@ from gandist.config.schema import Config
 from gandist.config.yaml import write_yaml
 from gandist.errors import RunError
 from gandist.evaluation.metrics import validate as metric_problems
+from gandist.launch import arrival, ray_cluster, resources
 from gandist.launch import folder as folders
 from gandist.launch import home as homes
-from gandist.launch import ray_cluster, resources
 from gandist.launch.board import Board, remote_board
 from gandist.launch.desk import Desk
 from gandist.launch.home import Home
@@ -66,6 +66,8 @@ def train(
 def run(composed: Composed, *, address: str | None = None, fresh: bool = False) -> Outcome:
     """Checks everything, then trains, or goes on with, the run that the config names."""
     begun = time.time()
+    if address is not None:
+        arrival.require_here()
     config = resolve(composed)
     opened = check(config, composed, metric_problems)
     warnings = list(opened.warnings)
@@ -132,6 +134,8 @@ def _seated(desk: Desk, config: Config, stack: ExitStack, address: str | None) -
         desk.phase(f"joining {address}")
         stack.enter_context(ray_cluster.joined_ray(address))
         seats = take_seats(config, address, before, desk.warn)
+        ray_cluster.import_train_meanwhile()
+        arrival.require_everywhere(config)
     else:
         seats = local_seats(config, resources.this_machine(), before)
         if config.cluster.most_workers:
@@ -167,6 +171,8 @@ def _watched(desk: Desk, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         thread.start()
         while thread.is_alive() and not _failed_for_good(desk):
             desk.look()
+            if desk.idle:
+                return {"step": 0, "stopped": True}
             desk.home.require()
             thread.join(POLL)
         desk.look()
@@ -188,7 +194,9 @@ def _ended(desk: Desk, finished: dict[str, Any], config: Config) -> Outcome:
     home = desk.home
     desk.end(None)
     if finished["stopped"]:
-        text = f"stopped at step {finished['step']} of {config.steps} with a checkpoint; the same command goes on"
+        step = finished["step"]
+        where = f"at step {step} of {config.steps} with a checkpoint" if step else "before the workers were up"
+        text = f"stopped {where}; the same command goes on"
         return Outcome(STOPPED, {}, home.place, text)
     result = folders.write_result(home.folder, finished)
     home.keep(folders.RESULT)

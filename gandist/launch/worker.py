@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import traceback
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
@@ -168,8 +169,13 @@ def work(payload: dict[str, Any]) -> dict[str, Any]:
     import ray.train.torch
 
     context = ray.train.get_context()
-    board = payload["board"]
-    rank = Rank(payload, board, context.get_world_rank(), context.get_world_size())
+    board, number = payload["board"], context.get_world_rank()
+    try:
+        rank = Rank(payload, board, number, context.get_world_size())
+    except GandistError as error:
+        # A node that came after the others were asked what they have. Trying again would fail again.
+        board.fail(Cause(f"node {socket.gethostname()}: {error}", 0, number, final=True))
+        raise
     if rank.config.cluster.most_workers:
         # In a process of its own: relative paths start where the command was typed, if this node has that folder.
         if Path(payload["cwd"]).is_dir():
