@@ -18,7 +18,7 @@ from tests.machines import Machines, Unavailable, address
 __all__ = ["HEAD", "Hosts", "Unavailable"]
 
 HEAD = "h0"
-PORT = 6379
+PORT, DASHBOARD = 6379, 8265
 MEMORY = 100 * 2**20
 """Bytes of each node's object store."""
 
@@ -27,6 +27,7 @@ class Hosts:
     """The cluster. cpus: logical CPUs of a worker. environment: what every command and every Ray process gets.
 
     unlike: host → what Ray's processes there get instead.
+    jobs: whether the head takes jobs, at `url`.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Hosts:
         cpus: int = 1,
         environment: Mapping[str, str] | None = None,
         unlike: Mapping[str, Mapping[str, str]] | None = None,
+        jobs: bool = False,
     ):
         own = {
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -45,6 +47,8 @@ class Hosts:
             **(environment or {}),
         }
         self.address = f"{address(HEAD)}:{PORT}"
+        self.url = f"http://{address(HEAD)}:{DASHBOARD}"
+        self._jobs = jobs
         self._machines = Machines(folder, own)
         self._names, self._cpus = [f"h{number + 1}" for number in range(workers)], cpus
         self._unlike = unlike or {}
@@ -70,7 +74,8 @@ class Hosts:
     def _start_ray(self, name: str) -> subprocess.Popen[str]:
         role = ["--address", self.address, "--num-cpus", str(self._cpus)]
         if name == HEAD:
-            role = ["--head", "--port", str(PORT), "--num-cpus", "0", "--include-dashboard", "false"]
+            role = ["--head", "--port", str(PORT), "--num-cpus", "0", "--include-dashboard", str(self._jobs).lower()]
+            role += ["--dashboard-host", "0.0.0.0", "--dashboard-port", str(DASHBOARD)] if self._jobs else []
         node = ["--node-ip-address", address(name), "--object-store-memory", str(MEMORY), "--disable-usage-stats"]
         ray = str(Path(sys.executable).with_name("ray"))
         other = [f"{key}={value}" for key, value in self._unlike.get(name, {}).items()]
@@ -88,6 +93,10 @@ class Hosts:
             self._machines.switch_off(name)
         self._machines.switch_on(name)
         self._ray_started(name, self._start_ray(name))
+
+    def visit(self, name: str) -> None:
+        """Switches a host on that is no part of the cluster, and only reaches it."""
+        self._machines.switch_on(name)
 
     def crash(self, name: str) -> None:
         """A power loss: every process of the host is gone at once."""

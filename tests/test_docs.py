@@ -14,7 +14,7 @@ import pytest
 import typer
 
 import gandist
-from gandist.cli import configs, plugins, run, using  # noqa: F401  (each registers its verbs)
+from gandist.cli import configs, jobs, plugins, run, using  # noqa: F401  (each registers its verbs)
 from gandist.cli.app import app
 from gandist.config.compose import compose
 from gandist.config.resolve import resolve
@@ -31,7 +31,8 @@ CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 COMMAND: Any = typer.main.get_command(app)
 
 VERBS = {
-    "check", "config", "doctor", "evaluate", "export", "interpolate", "plugins", "sample", "schema", "train",
+    "check", "config", "doctor", "evaluate", "export", "interpolate", "jobs", "plugins", "sample", "schema", "submit",
+    "train",
 }  # fmt: skip
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Component", "ConfigError", "Dataset", "Facts",
@@ -70,7 +71,11 @@ def parsed(arguments: list[str]) -> dict[str, Any]:
     """The parameters that a command line gives; nothing is executed."""
     verb, *rest = arguments
     assert verb in COMMAND.commands, f"no verb {verb}"
-    with COMMAND.commands[verb].make_context(verb, rest) as context:
+    command = COMMAND.commands[verb]
+    if hasattr(command, "commands"):
+        verb, *rest = rest
+        command = command.commands[verb]
+    with command.make_context(verb, rest) as context:
         return context.params
 
 
@@ -90,7 +95,7 @@ def test_commands_parse_and_their_configs_are_valid(path: Path, beside: Path):
     example = ROOT / "plugins" / "example" / "configs"
     for arguments in commands(path):
         params = parsed(arguments)
-        if arguments[0] in ("train", "check", "config"):
+        if arguments[0] in ("train", "check", "config", "submit"):
             config = Path(params.get("config") or params["path"])
             if path.is_relative_to(ROOT / "plugins") and not config.is_file():
                 config = example / config.name
@@ -103,7 +108,10 @@ def test_commands_in_the_text_exist(path: Path):
     for code in inline(path):
         if (match := re.match(r"gandist ([a-z]\S*)", code)) is not None:
             assert match[1] in COMMAND.commands, code
-            known = {option for param in COMMAND.commands[match[1]].params for option in param.opts}
+            command = COMMAND.commands[match[1]]
+            if (below := getattr(command, "commands", None)) and (inner := re.match(r"gandist \S+ ([a-z]+)", code)):
+                command = below[inner[1]]
+            known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
             assert set(re.findall(r"--[a-z]+", code)) <= known, code
 
 

@@ -48,6 +48,11 @@ def _common(
 
 def verb(function: Callable[P, int | None]) -> Callable[P, None]:
     """Registers a verb. It returns the exit code, None for 0; a GandistError is a message without a traceback."""
+    return app.command()(guarded(function))
+
+
+def guarded(function: Callable[P, int | None]) -> Callable[P, None]:
+    """A verb, or a verb of a group, that ends with its exit code and never with a traceback of a user's mistake."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -62,7 +67,7 @@ def verb(function: Callable[P, int | None]) -> Callable[P, None]:
             code = INTERRUPTED
         raise typer.Exit(code)
 
-    return app.command()(run)
+    return run
 
 
 def warn_of_broken_plugins() -> None:
