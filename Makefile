@@ -49,6 +49,7 @@ bench: install
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/submit.py
 
 gpu-check: install
 	$(BIN)/python -m pytest -m gpu

@@ -8,6 +8,7 @@ a checkpoint of Ray's every 50, and starts again from it when a worker dies.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -106,12 +107,13 @@ def resume(state: dict[str, Any]) -> int:
 
 
 def main() -> None:
-    """Starts Ray and the workers, with a line on stderr before each."""
+    """Starts Ray, or joins the cluster whose job this is, and the workers, with a line on stderr before each."""
     steps = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     failures = ray.train.FailureConfig(max_failures=3 if steps > 1 else 0)
     with tempfile.TemporaryDirectory() as storage:
         print("starting Ray", file=sys.stderr, flush=True)
-        ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        own = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": WORKERS, "include_dashboard": False}
+        ray.init(**own, log_to_driver=False, logging_level=logging.ERROR)
         print("starting the workers", file=sys.stderr, flush=True)
         ray.train.torch.TorchTrainer(
             work,
