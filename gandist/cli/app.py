@@ -52,12 +52,22 @@ def verb(function: Callable[P, int | None]) -> Callable[P, None]:
 
 
 def guarded(function: Callable[P, int | None]) -> Callable[P, None]:
-    """A verb, or a verb of a group, that ends with its exit code and never with a traceback of a user's mistake."""
+    """A verb, or a verb of a group, that warns of broken plugins first, and ends as `ending` says."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int | None:
+        warn_of_broken_plugins()
+        return function(*args, **kwargs)
+
+    return ending(run)
+
+
+def ending(function: Callable[P, int | None]) -> Callable[P, None]:
+    """A verb that ends with its exit code, and never with a traceback of a user's mistake. It loads no plugin."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            warn_of_broken_plugins()
             code = function(*args, **kwargs) or 0
         except GandistError as error:
             print(error, file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gandist.cli.app import ConfigArgument, JsonOption, OverridesArgument, app, guarded, verb
+from gandist.cli.app import ConfigArgument, JsonOption, OverridesArgument, app, ending, guarded, verb
 from gandist.cli.output import print_json, print_rows, print_table
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def submit(
 
 
 @jobs.command("list")
-@guarded
+@ending
 def list_jobs(address: AddressOption = None, as_json: JsonOption = False) -> None:
     """The cluster's gandist jobs, the newest first."""
     found = _server(address).jobs()
@@ -81,7 +81,7 @@ def list_jobs(address: AddressOption = None, as_json: JsonOption = False) -> Non
 
 
 @jobs.command()
-@guarded
+@ending
 def status(job: JobArgument, address: AddressOption = None, as_json: JsonOption = False) -> None:
     """How a job is doing: its status, its place, and what it said last."""
     server = _server(address)
@@ -96,7 +96,7 @@ def status(job: JobArgument, address: AddressOption = None, as_json: JsonOption 
 
 
 @jobs.command()
-@guarded
+@ending
 def logs(
     job: JobArgument, address: AddressOption = None, follow: FollowOption = False, as_json: JsonOption = False
 ) -> int:
@@ -112,7 +112,7 @@ def logs(
 
 
 @jobs.command()
-@guarded
+@ending
 def stop(
     job: JobArgument,
     address: AddressOption = None,

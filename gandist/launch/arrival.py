@@ -19,8 +19,6 @@ from gandist.launch.wheel import public
 
 MANIFEST = "GANDIST_NEEDS"
 """The variable in which `gandist submit` tells its job what the run needs."""
-JOB = "GANDIST_JOB"
-"""The variable that holds the id of the job that a process belongs to."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ QUIET = 60.0
 """Seconds without a word of a job that is followed, after which it is asked whether it is still there."""
 POLL = 0.5
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+JOB = "GANDIST_JOB"
+"""The variable that holds the id of the job that a process belongs to."""
 SUBMITTED = "gandist_run"
 """The key in a job's metadata by which gandist's own are known."""
 

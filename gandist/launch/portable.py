@@ -30,7 +30,7 @@ def portable(composed: Composed) -> Portable:
     config = resolve(composed)
     problems = [*_storage(config), *_relative(config, composed.mapping)]
     if config.cluster.most_workers == 0:
-        text = "0 trains in the process of the command, which on a cluster is its head; ask for at least 1 worker"
+        text = "0 trains in the process of the command, which on a cluster is its head; ask for workers: --workers 1"
         problems.append(Problem("cluster.workers", text))
     if problems:
         raise ConfigError(report(composed.title, problems, composed.origin))

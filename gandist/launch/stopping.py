@@ -5,8 +5,7 @@ from __future__ import annotations
 import secrets
 
 from gandist.errors import RunError
-from gandist.launch.arrival import JOB
-from gandist.launch.job_server import Job, JobServer
+from gandist.launch.job_server import JOB, Job, JobServer
 
 WAIT = "RAY_JOB_STOP_WAIT_TIME_S"
 """Ray's variable for the seconds between its signal and the kill."""

@@ -16,8 +16,8 @@ import gandist
 from gandist.config.compose import compose
 from gandist.config.yaml import read_value, read_yaml, write_yaml
 from gandist.errors import ConfigError
-from gandist.launch.arrival import JOB, MANIFEST, Need, pip_of, write_manifest
-from gandist.launch.job_server import SUBMITTED, Job, JobServer
+from gandist.launch.arrival import MANIFEST, Need, pip_of, write_manifest
+from gandist.launch.job_server import JOB, SUBMITTED, Job, JobServer
 from gandist.launch.portable import Portable, portable
 from gandist.launch.shipping import Used, brought_along, pack_all, used
 from gandist.launch.stopping import WAIT
