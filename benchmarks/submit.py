@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import signal
 import statistics
 import subprocess
 import sys
@@ -133,6 +134,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.rounds < 1:
         parser.error("--rounds must be at least 1")
+    # The cluster must not outlive a benchmark that is ended from outside.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     contestants = (gandist, bare)
     rounds: dict[str, list[list[float]]] = {contestant.__name__: [] for contestant in contestants}
     # Short, since the names of Ray's sockets begin with it.
@@ -143,7 +146,8 @@ def main() -> int:
                     phases = measure(contestant(given.config, Path(folder)), Path(session), environment)
                 if number:
                     rounds[contestant.__name__].append(phases)
-                    print(f"round {number}: {contestant.__name__} {sum(phases):.2f} s", flush=True)
+                    split = " + ".join(f"{phase:.2f}" for phase in phases)
+                    print(f"round {number}: {contestant.__name__} {sum(phases):.2f} s = {split}", flush=True)
     print(f"{'seconds':<20}{'gandist submit':<26}ray job submit")
     for row, phase in enumerate(PHASES):
         ours, theirs = (told([phases[row] for phases in found]) for found in rounds.values())
