@@ -17,16 +17,17 @@ from gandist.config.compose import Composed, compose
 from gandist.config.resolve import resolve
 from gandist.config.schema import Config
 from gandist.config.yaml import write_yaml
-from gandist.errors import RunError
+from gandist.errors import ConfigError, RunError
 from gandist.evaluation.metrics import validate as metric_problems
 from gandist.launch import folder as folders
 from gandist.launch import home as homes
 from gandist.launch import ray_cluster, resources
 from gandist.launch.board import Board, remote_board
-from gandist.launch.desk import Desk
-from gandist.launch.home import Home
+from gandist.launch.desk import Desk, Follower
+from gandist.launch.resources import Place
 from gandist.launch.versions import versions
 from gandist.launch.worker import work
+from gandist.training.profile import ProfiledSteps
 from gandist.training.run import RunView
 
 DONE, STOPPED = 0, 3
@@ -48,6 +49,15 @@ class Outcome:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Within:
+    """A running Ray that this process is part of. joined: whether it may have nodes beside this machine."""
+
+    place: Place
+    joined: bool
+    follower: Follower
+
+
 def train(
     config: str | Path | Mapping[str, Any],
     overrides: Sequence[str] | Mapping[str, Any] = (),
@@ -62,13 +72,24 @@ def train(
     return run(compose(config, overrides), address=address, fresh=fresh)
 
 
-def run(composed: Composed, *, address: str | None = None, fresh: bool = False) -> Outcome:
-    """Checks everything, then trains, or goes on with, the run that the config names."""
+def run(
+    composed: Composed,
+    *,
+    address: str | None = None,
+    fresh: bool = False,
+    profile: ProfiledSteps | None = None,
+    within: Within | None = None,
+) -> Outcome:
+    """Checks everything, then trains, or goes on with, the run that the config names.
+
+    profile: the steps to make a trace of. within: where this process is already part of a Ray that trains.
+    """
     begun = time.time()
     config = resolve(composed)
     opened = check(config, composed, metric_problems)
+    _require_steps(profile, config)
     warnings = list(opened.warnings)
-    if address is None:
+    if address is None and within is None:
         warnings += resources.require(config, resources.this_machine(), oversubscribe=True)
     plain = config.model_dump(mode="json")
     with homes.owned(config, plain, fresh) as home:
@@ -85,19 +106,27 @@ def run(composed: Composed, *, address: str | None = None, fresh: bool = False) 
             "cwd": str(Path.cwd()),
             "run_id": secrets.token_hex(4),
             "until": begun + 3600 * config.train.hours if config.train.hours else None,
-            "joined": address is not None,
+            "joined": address is not None if within is None else within.joined,
+            "profile": profile,
             "versions": versions(),
         }
         view = RunView(payload["run_id"], config.run.name, home.folder, config, opened.source.facts, 0, None)
-        return _launch(config, payload, view, home, warnings, address)
+        desk = Desk(config, view, home, within.follower if within else None)
+        for warning in warnings:
+            desk.warn(warning)
+        return _launch(desk, config, payload, address, within)
 
 
-def _launch(
-    config: Config, payload: dict[str, Any], view: RunView, home: Home, warnings: list[str], address: str | None
-) -> Outcome:
-    desk = Desk(config, view, home)
+def _require_steps(profile: ProfiledSteps | None, config: Config) -> None:
+    if profile is not None and (profile.first or 0) >= config.steps:
+        raise ConfigError(
+            f"--profile: step {profile.first} does not come, the run has {config.steps} steps, 0 to {config.steps - 1}"
+        )
+
+
+def _launch(desk: Desk, config: Config, payload: dict[str, Any], address: str | None, within: Within | None) -> Outcome:
     try:
-        finished = _trained(desk, config, payload, warnings, address)
+        finished = _trained(desk, config, payload, address, within)
     except BaseException as error:
         desk.end(error)
         raise
@@ -105,15 +134,15 @@ def _launch(
 
 
 def _trained(
-    desk: Desk, config: Config, payload: dict[str, Any], warnings: list[str], address: str | None
+    desk: Desk, config: Config, payload: dict[str, Any], address: str | None, within: Within | None
 ) -> dict[str, Any]:
     """Starts or joins Ray, trains there, and returns what rank 0 returned."""
     with ExitStack() as stack:
-        for warning in warnings:
-            desk.warn(warning)
         local = config.cluster.most_workers == 0
         place = resources.this_machine() if address is None else None
-        if not local:
+        if within is not None:
+            place = within.place
+        elif not local:
             desk.phase("starting Ray" if address is None else f"joining {address}")
             if address is not None:
                 place = stack.enter_context(ray_cluster.joined_ray(address))
@@ -131,7 +160,7 @@ def _trained(
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="gandist-"))
         gpu = resources.wants_gpu(config, place)
         return _watched(
-            desk, lambda: ray_cluster.fit(work, payload, board, config, gpu, scratch, local=address is None)
+            desk, lambda: ray_cluster.fit(work, payload, board, config, gpu, scratch, local=not payload["joined"])
         )
 
 
@@ -146,7 +175,7 @@ def _watched(desk: Desk, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             box["error"] = error
 
     thread = threading.Thread(target=target, name="fit", daemon=True)
-    with desk.signals():
+    with desk.signals.caught():
         thread.start()
         while thread.is_alive() and not _failed_for_good(desk):
             desk.look()

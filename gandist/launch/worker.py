@@ -15,6 +15,7 @@ from gandist.config.resolve import resolve
 from gandist.errors import GandistError
 from gandist.evaluation.evaluator import Evaluator
 from gandist.launch.board import Board, Cause, RemoteBoard
+from gandist.launch.gauges import Gauges
 from gandist.launch.preemption import watch_for_preemption
 from gandist.launch.pulse import Pulse
 from gandist.launch.watching import Watchers
@@ -62,10 +63,13 @@ class Rank:
     def watch(self, run: RunView) -> Announce:
         """Starts the watchers that sit beside rank 0, and passes on to the driver what they are told."""
         self.watchers = Watchers(self.config, run, "rank 0", self.warn)
+        gauges = Gauges(run.name) if self._payload["joined"] else None
 
         def announce(hook: str, **facts: Any) -> None:
             assert self.watchers is not None
             self.watchers.announce(hook, **facts)
+            if hook == "gandist_on_log" and gauges is not None:
+                gauges.set(facts["scalars"])
             small = {name: value for name, value in facts.items() if not isinstance(value, torch.Tensor)}
             if hook == "gandist_on_train_start":
                 small = {"resumed_from": run.resumed_from, "world_size": run.world_size, "id": run.id}
@@ -95,6 +99,7 @@ class Rank:
             writer=self.writer,
             warn=self.warn,
             evaluator=evaluator,
+            profile=self._payload["profile"],
             versions=self._payload["versions"],
         )
 

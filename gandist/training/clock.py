@@ -50,9 +50,9 @@ class Clock:
         """From now on time goes into `part`, until it goes into another."""
         now = time.perf_counter()
         self._seconds[self._part] += now - self._since
-        self._part, self._since = part, now
-        if self._mark is not None:
+        if self._mark is not None and part != self._part:
             self._mark(part)
+        self._part, self._since = part, now
 
     def step(self) -> None:
         """A step is finished."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,6 +52,8 @@ class Profile:
         if not self._steps:
             return
         if step == self._steps.start:
+            # Otherwise it tells stderr of its own start and stop.
+            os.environ.setdefault("KINETO_LOG_LEVEL", "99")
             activities = [ProfilerActivity.CPU]
             if self._around.device.type == "cuda":
                 activities.append(ProfilerActivity.CUDA)
