@@ -10,7 +10,6 @@ from typing import Any
 
 from gandist.config.check import MetricProblems, check
 from gandist.config.compose import COMMAND_LINE, Composed, compose
-from gandist.config.places import shown
 from gandist.config.problems import Problem, report
 from gandist.config.resolve import resolve
 from gandist.config.schema import Config
@@ -27,21 +26,17 @@ Scores = Callable[[Iterable[str]], list[str]]
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial. values: dotted key → what it is in this trial."""
+    """One trial. values: dotted key → what it is in this trial. storage: where the sweep's folder lies."""
 
     name: str
     values: dict[str, Any]
     config: Config
+    storage: str
 
     @property
     def images(self) -> int:
         """Images of the whole run."""
         return self.config.steps * self.config.images_per_step
-
-    @property
-    def told(self) -> str:
-        """ "optimizer.generator.lr=0.0003 loss.regularizers.0.weight=1.0"."""
-        return " ".join(f"{path}={shown(value)}" for path, value in self.values.items())
 
 
 def trials(file: SweepFile, metric_problems: MetricProblems, scores: Scores) -> list[Trial]:
@@ -51,13 +46,13 @@ def trials(file: SweepFile, metric_problems: MetricProblems, scores: Scores) -> 
     """
     sweep, problems = file.sweep, _Problems(file)
     found = [
-        Trial(_name(number), sweep.values(number), config)
+        trial
         for number in sweep.numbers
-        if (config := problems.of(lambda number=number: _resolved(file, number, {}))) is not None
+        if (trial := problems.of(lambda number=number: _trial(file, number, {}))) is not None
     ]
     for path, space in sweep.search.items():
         for end in space.ends or ():
-            problems.of(lambda path=path, end=end: _resolved(file, 0, {path: end}))
+            problems.of(lambda path=path, end=end: _trial(file, 0, {path: end}))
     problems.require_none()
     checked = set()
     for trial in found:
@@ -101,7 +96,7 @@ def _origins(file: SweepFile, path: str) -> Iterator[str]:
                 yield file.origin.get(f"{section}.{known}", COMMAND_LINE)
 
 
-def _resolved(file: SweepFile, number: int, instead: Mapping[str, Any]) -> Config:
+def _trial(file: SweepFile, number: int, instead: Mapping[str, Any]) -> Trial:
     composed = _composed(file, number, instead)
     config = resolve(composed)
     storage = config.cluster.storage
@@ -112,7 +107,7 @@ def _resolved(file: SweepFile, number: int, instead: Mapping[str, Any]) -> Confi
     for watcher, settings in config.tracking.items():
         if "group" in type(settings).model_fields and getattr(settings, "group", None) is None:
             sets[f"tracking.{watcher}.group"] = name
-    return resolve(compose(composed.mapping, sets))
+    return Trial(_name(number), file.sweep.values(number), resolve(compose(composed.mapping, sets)), storage)
 
 
 def _misfits(file: SweepFile, trial: Trial, scores: Scores) -> Iterator[Problem]:
