@@ -283,17 +283,18 @@ class _Sweep:
         return SweepOutcome(code, self._ledger, self._folder.place, best, message)
 
 
-def _resources(orders: Orders, config: dict[str, Any]) -> dict[str, float]:
+def _resources(orders: Orders, config: dict[str, Any]) -> Any:
     """What a trial's own process takes: what it trains on, or next to nothing beside its workers.
 
     Were it as much as a CPU, trials would hold all CPUs and wait for their workers' without end. It stays on this node.
     """
     import ray
+    from ray.tune import PlacementGroupFactory
 
     run = orders.trials[config["trial"]].config
     if run.cluster.most_workers == 0:
-        return {"CPU": 1, "GPU": 1 if resources.wants_gpu(run, orders.place) else 0}
+        return PlacementGroupFactory([{"CPU": 1, **({"GPU": 1} if resources.wants_gpu(run, orders.place) else {})}])
     here = ray.get_runtime_context().get_node_id()
     node = next(node for node in ray.nodes() if node["NodeID"] == here)
     mark = next(name for name in node["Resources"] if name.startswith("node:") and "internal" not in name)
-    return {"CPU": 0, mark: 0.0001}
+    return PlacementGroupFactory([{mark: 0.0001}])

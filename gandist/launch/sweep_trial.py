@@ -77,10 +77,11 @@ class Reporter:
     def wants_stop(self) -> bool:
         """See Follower."""
         import ray
+        from ray.exceptions import GetTimeoutError
 
         if not self.why and time.monotonic() - self._asked > LOOK:
             self._asked = time.monotonic()
-            with suppress(ray.exceptions.GetTimeoutError):
+            with suppress(GetTimeoutError):
                 self.why = ray.get(self._board.asks.remote(self._trial.name), timeout=LOOK)
         return bool(self.why)
 
