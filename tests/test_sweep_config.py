@@ -169,6 +169,9 @@ def test_the_ledger_ranks_and_goes_on(here: Path):
     assert [entry.status for entry in again.entries.values()] == [DONE, STOPPED, WAITING, WAITING]
     assert again.left == ["trial-00002", "trial-00003"]
     assert again["trial-00001"].history == [(25, 800, 3.0)]
+    judged = Ledger("sweep", "confident", "max", found("search: {run.seed: [1, 2, 3, 4]}"))
+    judged.read(text.replace('"metrics": {"frechet": 5.0}', '"metrics": {"frechet": 5.0, "confident": 0.5}'), "")
+    assert judged["trial-00000"].history == [(25, 800, 0.5)], "the last evaluation's, where another score counts now"
     assert first.as_csv().splitlines()[1] == "trial-00001,stopped early,3,800,2"
 
 

@@ -58,26 +58,30 @@ class Ledger:
     def read(self, text: str, place: str) -> None:
         """Takes over what an earlier command wrote. Raises ConfigError if that was another sweep, or is damaged."""
         try:
-            old = {row["trial"]: Entry(**row) for row in json.loads(text)["trials"]}
+            before = json.loads(text)
+            old = {row["trial"]: Entry(**row) for row in before["trials"]}
+            same = before["metric"] == self.metric
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{place}: is damaged ({error}); delete it, and each trial goes on from its checkpoint"
             ) from None
         for name, entry in self.entries.items():
-            before = old.get(name)
+            if name not in old:
+                continue
+            known = old[name]
             # As JSON has them: tuples are lists there.
-            if before is not None and before.values != json.loads(json.dumps(entry.values)):
+            if known.values != json.loads(json.dumps(entry.values)):
                 raise ConfigError(
-                    f"{place}: {name} was {_told(before.values)} and is {_told(entry.values)} now; give this sweep "
+                    f"{place}: {name} was {_told(known.values)} and is {_told(entry.values)} now; give this sweep "
                     f"another --name, or move the old one aside with --fresh"
                 )
-            if before is not None:
-                before.history = [
-                    (step, images, math.nan if value is None else value) for step, images, value in before.history
-                ]
-                if not before.ended:
-                    before.status, before.error = WAITING, ""
-                self.entries[name] = before
+            last = [(known.step, known.images, known.metrics.get(self.metric))] if known.step else []
+            history = known.history if same else last
+            known.history = [(step, images, math.nan if value is None else value) for step, images, value in history]
+            known.value = known.history[-1][2] if known.history else None
+            if not known.ended:
+                known.status, known.error = WAITING, ""
+            self.entries[name] = known
 
     @property
     def left(self) -> list[str]:
