@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gandist.config.sweep import Space, read_sweep
+from gandist.config.json_schema import sweep_schema
+from gandist.config.sweep import Space, Sweep, read_sweep
 from gandist.config.trials import Trial, best_config, trials
 from gandist.errors import ConfigError
 from gandist.evaluation.metrics import SCORES, scores, validate
@@ -207,6 +208,14 @@ def test_halving_halts_the_worse_and_remembers_those_of_an_earlier_command(here:
 
     assert halted(remembered=False) == {4}
     assert halted(remembered=True) == {3, 4, 5}
+
+
+def test_editors_know_the_forms_of_a_sweep_file():
+    properties = sweep_schema()["properties"]
+    assert properties.keys() == Sweep.model_fields.keys()
+    assert {"type": "array"} in properties["search"]["additionalProperties"]["anyOf"]
+    assert {"enum": ["asha", "none"]} in properties["scheduler"]["anyOf"]
+    assert sweep_schema()["required"] == ["config", "search"]
 
 
 def test_the_names_of_scores_are_those_that_metrics_give():

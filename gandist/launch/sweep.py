@@ -34,7 +34,7 @@ from gandist.launch.sweep_told import Teller
 from gandist.launch.sweep_trial import Orders, play
 
 FAILURE = 1
-_QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_DISABLE_AUTO_CALLBACK_SYNCER": "1"}
+_QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 
 
 @dataclass(frozen=True)
