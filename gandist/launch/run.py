@@ -26,7 +26,7 @@ from gandist.launch.board import Board, remote_board
 from gandist.launch.desk import Desk, Follower
 from gandist.launch.resources import Place
 from gandist.launch.versions import versions
-from gandist.launch.worker import work
+from gandist.launch.worker import work, work_here
 from gandist.training.profile import ProfiledSteps
 from gandist.training.run import RunView
 
@@ -159,6 +159,8 @@ def _trained(
         # Ray Train insists on a folder of its own; nothing of a run lies in it.
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="gandist-"))
         gpu = resources.wants_gpu(config, place)
+        if local:
+            return _watched(desk, lambda: work_here({**payload, "board": board}, gpu))
         return _watched(
             desk, lambda: ray_cluster.fit(work, payload, board, config, gpu, scratch, local=not payload["joined"])
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -63,7 +64,7 @@ class Rank:
     def watch(self, run: RunView) -> Announce:
         """Starts the watchers that sit beside rank 0, and passes on to the driver what they are told."""
         self.watchers = Watchers(self.config, run, "rank 0", self.warn)
-        gauges = Gauges(run.name) if self._payload["joined"] else None
+        gauges = Gauges(run.name) if self._payload["joined"] and self.config.cluster.most_workers else None
 
         def announce(hook: str, **facts: Any) -> None:
             assert self.watchers is not None
@@ -168,8 +169,16 @@ def work(payload: dict[str, Any]) -> dict[str, Any]:
     import ray.train.torch
 
     context = ray.train.get_context()
-    board = payload["board"]
-    rank = Rank(payload, board, context.get_world_rank(), context.get_world_size())
+    return _work(payload, context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device)
+
+
+def work_here(payload: dict[str, Any], gpu: bool) -> dict[str, Any]:
+    """Trains in this process, without Ray, and returns how it ended."""
+    return _work(payload, 0, 1, lambda: torch.device("cuda", 0) if gpu else torch.device("cpu"))
+
+
+def _work(payload: dict[str, Any], number: int, world: int, find_device: Callable[[], torch.device]) -> dict[str, Any]:
+    rank = Rank(payload, payload["board"], number, world)
     if rank.config.cluster.most_workers:
         # In a process of its own: relative paths start where the command was typed, if this node has that folder.
         if Path(payload["cwd"]).is_dir():
@@ -183,9 +192,9 @@ def work(payload: dict[str, Any]) -> dict[str, Any]:
             rank.settle(stack)
             rank.pulse.at("opening the data set", 0, 0)
             source = rank.config.dataset.open()
-            device = ray.train.torch.get_device()
+            device = find_device()
             evaluator = Evaluator(rank.config, source, device) if rank.config.evaluate.every else None
-            if payload["joined"]:
+            if payload["joined"] and rank.config.cluster.most_workers:
                 watch_for_preemption(rank.leave)
             finished = train(rank.config, source, rank.surroundings(device, evaluator))
             rank.send_rest()
