@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import logging
 import os
 import tempfile
 import threading
@@ -21,7 +20,7 @@ from gandist.config.yaml import write_yaml
 from gandist.errors import ConfigError, RunError
 from gandist.evaluation.metrics import scores, validate
 from gandist.launch import folder as folders
-from gandist.launch import ray_cluster, resources
+from gandist.launch import ray_cluster, resources, tuning
 from gandist.launch import sweep_folder as homes
 from gandist.launch.board import ANSWER, on_this_node
 from gandist.launch.resources import Place
@@ -31,10 +30,9 @@ from gandist.launch.sweep_board import SweepBoard
 from gandist.launch.sweep_folder import BEST, RESULTS, TABLE, SweepFolder
 from gandist.launch.sweep_ledger import FAILED, RUNNING, WAITING, Ledger
 from gandist.launch.sweep_told import Teller
-from gandist.launch.sweep_trial import Orders, play
+from gandist.launch.sweep_trial import Orders
 
 FAILURE = 1
-_QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,8 @@ class _Sweep:
         import ray
 
         board = on_this_node(SweepBoard)
-        scheduler = self._scheduler()
+        scheduler = tuning.halving(self._file.sweep, self._trials, self._ledger, self._teller.warn)
+        left = [number for number, trial in enumerate(self._trials) if not self._ledger[trial.name].ended]
         orders = Orders(
             trials=self._trials,
             metric=self._ledger.metric,
@@ -154,7 +153,7 @@ class _Sweep:
 
         def target() -> None:
             try:
-                self._tune(orders, board, scheduler, room, scratch)
+                tuning.tune_trials(orders, board, scheduler, left, room, scratch)
             except BaseException as error:
                 box["error"] = error
 
@@ -180,51 +179,6 @@ class _Sweep:
             self._hear(ray.get(board.news.remote(), timeout=ANSWER))
         if "error" in box:
             raise RunError(f"Ray Tune failed: {str(box['error']).strip()}; the same command goes on") from box["error"]
-
-    def _scheduler(self) -> Any:
-        """ASHA with what is known of trials that have ended, or None."""
-        from gandist.launch.halving import Halving
-
-        wanted, ledger = self._file.sweep.scheduler, self._ledger
-        if wanted.name == "none":
-            return None
-        interval = min(trial.config.images_per_step * trial.config.evaluate.every for trial in self._trials)
-        grace, longest = wanted.grace or interval, max(trial.images for trial in self._trials)
-        if grace >= longest:
-            self._teller.warn(
-                f"scheduler: no trial is stopped early, since grace is {grace:,} images and the longest trial has "
-                f"{longest:,}; evaluate more often, or set scheduler: none"
-            )
-        halving = Halving(ledger.metric, ledger.mode, longest, grace, wanted.reduction)
-        ended = (entry for entry in ledger.entries.values() if entry.ended)
-        halving.remember(ledger.metric, [(i, entry.trial, v) for entry in ended for _, i, v in entry.history])
-        return halving
-
-    def _tune(self, orders: Orders, board: Any, scheduler: Any, room: int, scratch: str) -> None:
-        os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
-        from ray import tune
-
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        left = [number for number, trial in enumerate(self._trials) if not self._ledger[trial.name].ended]
-        failures = max(trial.config.cluster.max_failures for trial in self._trials)
-        tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(play, orders=orders, board=board), lambda config: _resources(orders, config)
-            ),
-            param_space={"trial": tune.grid_search(left)},
-            tune_config=tune.TuneConfig(
-                scheduler=scheduler,
-                max_concurrent_trials=room,
-                trial_name_creator=lambda trial: orders.trials[trial.config["trial"]].name,
-                trial_dirname_creator=lambda trial: orders.trials[trial.config["trial"]].name,
-            ),
-            run_config=tune.RunConfig(
-                name=self._ledger.sweep,
-                storage_path=scratch,
-                failure_config=tune.FailureConfig(max_failures=failures),
-                verbose=0,
-            ),
-        ).fit()
 
     def _hear(self, news: list[tuple[str, str, dict[str, Any]]]) -> None:
         for name, what, facts in news:
@@ -281,20 +235,3 @@ class _Sweep:
         """The end, with what is known so far."""
         best = f"{self._folder.place}/{BEST}" if self._ledger.best is not None else ""
         return SweepOutcome(code, self._ledger, self._folder.place, best, message)
-
-
-def _resources(orders: Orders, config: dict[str, Any]) -> Any:
-    """What a trial's own process takes: what it trains on, or next to nothing beside its workers.
-
-    Were it as much as a CPU, trials would hold all CPUs and wait for their workers' without end. It stays on this node.
-    """
-    import ray
-    from ray.tune import PlacementGroupFactory
-
-    run = orders.trials[config["trial"]].config
-    if run.cluster.most_workers == 0:
-        return PlacementGroupFactory([{"CPU": 1, **({"GPU": 1} if resources.wants_gpu(run, orders.place) else {})}])
-    here = ray.get_runtime_context().get_node_id()
-    node = next(node for node in ray.nodes() if node["NodeID"] == here)
-    mark = next(name for name in node["Resources"] if name.startswith("node:") and "internal" not in name)
-    return PlacementGroupFactory([{mark: 0.0001}])
