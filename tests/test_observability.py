@@ -6,9 +6,11 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -45,7 +47,10 @@ class Cluster:
         self.token = secrets.token_hex(32)
         self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "RAY_USAGE_STATS_ENABLED": "0"}
         ports = ["--port", self.port, "--dashboard-port", self.dashboard, "--metrics-export-port", self.metrics]
+        # A short path, for the sockets in it; a folder of its own, since others look for a running Ray in /tmp/ray.
+        self.folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
         node = ["--num-cpus", 2, "--object-store-memory", 100 * 2**20, "--node-ip-address", "127.0.0.1", "--block"]
+        node += ["--temp-dir", self.folder]
         command = [Path(sys.executable).with_name("ray"), "start", "--head", *ports, *node]
         with (folder / "ray.txt").open("w") as said:
             self.process = subprocess.Popen(
@@ -72,6 +77,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = Cluster(tmp_path_factory.mktemp("ray"))
     yield made
     kill_tree(made.process)
+    shutil.rmtree(made.folder, ignore_errors=True)
 
 
 @pytest.mark.slow
@@ -122,3 +128,11 @@ def test_a_sweep_joins_a_cluster(tmp_path: Path, cluster: Cluster):
     assert ended.returncode == 0, ended.stderr
     assert "2 at a time" in ended.stderr
     assert len(json.loads(ended.stdout)["trials"]) == 2
+
+
+@pytest.mark.slow
+def test_a_local_run_stays_away_from_a_cluster_that_is_not_named(tmp_path: Path, cluster: Cluster):
+    short = {**SMALL, "train": {**SMALL["train"], "images": 16 * 20}}
+    (tmp_path / "seen.yaml").write_text(yaml.safe_dump(short))
+    ended = run("train", "seen.yaml", cwd=tmp_path, RAY_ADDRESS=cluster.address)
+    assert ended.returncode == 0, ended.stderr

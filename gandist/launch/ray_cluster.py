@@ -52,6 +52,8 @@ def local_ray(workers: int, gpus: int) -> Iterator[None]:
     import ray
 
     ray.init(
+        # Not one that somebody has started on this machine, nor the one that RAY_ADDRESS names.
+        address="local",
         num_cpus=max(1, workers),
         num_gpus=gpus,
         include_dashboard=False,
