@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.buckets import bucket
 from tests.processes import descendants, kill_tree, run, start, wait_for
 
 SWEEP = Path(__file__).parents[1] / "configs" / "sweep-digits.yaml"
@@ -141,3 +142,31 @@ def test_a_sweep_that_is_stopped_and_killed_goes_on_with_the_same_command(tmp_pa
     for row in told["trials"]:
         assert steps(folder / row["trial"]) == list(range(25, 201, 25))
         assert [step for step, _, _ in row["history"]] == [100, 200]
+
+
+@pytest.mark.slow
+def test_a_sweep_may_lie_on_object_storage(tmp_path: Path):
+    points = {
+        "dataset": {"name": "gaussians", "count": 1000},
+        "architecture": {"name": "mlp", "width": 8},
+        "loss": {"name": "non-saturating"},
+        "train": {"images": 16 * 100, "batch_size": 16, "log_every": 50, "sample_every": 0},
+        "cluster": {"workers": 0},
+        "evaluate": {"every": 50, "metrics": ["modes"], "count": 200},
+    }
+    (tmp_path / "points.yaml").write_text(yaml.safe_dump(points))
+    (tmp_path / "far.yaml").write_text("config: points.yaml\nsearch: {run.seed: [0, 1]}\nmetric: good\nmode: max\n")
+    with bucket() as s3:
+        command = ["sweep", "far.yaml", f"cluster.storage={s3.url('runs')}"]
+        ended = run(*command, cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        there = s3.names("runs/far")
+        assert {"results.json", "results.csv", "best.yaml"} <= set(there)
+        assert {"trial-00000/generator.safetensors", "trial-00001/result.json"} <= set(there)
+        assert ".lock" not in there
+        told = json.loads(s3.read("runs/far/results.json"))
+        assert [row["status"] for row in told["trials"]] == ["done", "done"]
+        again = run(*command, cwd=tmp_path)
+        assert again.returncode == 0, again.stderr
+        assert "bucket/runs/far is finished" in again.stderr
+    assert not (tmp_path / "runs").exists()
