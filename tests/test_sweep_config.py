@@ -159,7 +159,7 @@ def test_the_ledger_ranks_and_goes_on(here: Path):
     first = ledger(here)
     for number, (status, value) in enumerate([(DONE, 5.0), (STOPPED, 3.0), (RUNNING, float("nan")), (FAILED, 4.0)]):
         entry = first[f"trial-{number:05d}"]
-        entry.evaluated(25, 800, value, {"frechet": value})
+        entry.evaluated(100, 3200, value, {"frechet": value})
         entry.status = status
     assert [entry.value for entry in first.ranked()][:3] == [3.0, 4.0, 5.0]
     assert first.best is not None
@@ -169,11 +169,22 @@ def test_the_ledger_ranks_and_goes_on(here: Path):
     again.read(text, "results.json")
     assert [entry.status for entry in again.entries.values()] == [DONE, STOPPED, WAITING, WAITING]
     assert again.left == ["trial-00002", "trial-00003"]
-    assert again["trial-00001"].history == [(25, 800, 3.0)]
+    assert again["trial-00001"].history == [(100, 3200, 3.0)]
     judged = Ledger("sweep", "confident", "max", found("search: {run.seed: [1, 2, 3, 4]}"))
     judged.read(text.replace('"metrics": {"frechet": 5.0}', '"metrics": {"frechet": 5.0, "confident": 0.5}'), "")
-    assert judged["trial-00000"].history == [(25, 800, 0.5)], "the last evaluation's, where another score counts now"
-    assert first.as_csv().splitlines()[1] == "trial-00001,stopped early,3,800,2"
+    assert judged["trial-00000"].history == [(100, 3200, 0.5)], "the last evaluation's, where another score counts now"
+    assert first.as_csv().splitlines()[1] == "trial-00001,stopped early,3,3200,2"
+
+
+def test_a_trial_that_is_done_goes_on_when_it_is_made_longer(here: Path):
+    first = ledger(here)
+    first["trial-00000"].evaluated(100, 3200, 5.0, {"frechet": 5.0})
+    first["trial-00000"].status = DONE
+    text = json.dumps(first.as_dict())
+    longer = Ledger("sweep", "frechet", "min", found("search: {run.seed: [1, 2, 3, 4]}", "train.images=6400"))
+    for again, left in ((ledger(here), 3), (longer, 4)):
+        again.read(text, "results.json")
+        assert len(again.left) == left
 
 
 def test_an_evaluation_that_is_done_again_counts_once(here: Path):

@@ -50,7 +50,9 @@ class Ledger:
 
     def __init__(self, sweep: str, metric: str, mode: str, trials: Iterable[Trial]):
         self.sweep, self.metric, self.mode = sweep, metric, mode
+        trials = list(trials)
         self.entries = {trial.name: Entry(trial.name, trial.values) for trial in trials}
+        self._steps = {trial.name: trial.config.steps for trial in trials}
 
     def __getitem__(self, trial: str) -> Entry:
         return self.entries[trial]
@@ -79,7 +81,8 @@ class Ledger:
             history = known.history if same else last
             known.history = [(step, images, math.nan if value is None else value) for step, images, value in history]
             known.value = known.history[-1][2] if known.history else None
-            if not known.ended:
+            # A run that is done goes on when it is made longer.
+            if not known.ended or (known.status == DONE and known.step < self._steps[name]):
                 known.status, known.error = WAITING, ""
             self.entries[name] = known
 

@@ -122,6 +122,6 @@ def play(config: dict[str, Any], orders: Orders, board: Any) -> None:
                 "done",
                 step=outcome.result["steps"],
                 images=outcome.result["images"],
-                value=metrics[orders.metric],
+                value=metrics.get(orders.metric, math.nan),
                 metrics=metrics,
             )
