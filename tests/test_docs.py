@@ -14,11 +14,14 @@ import pytest
 import typer
 
 import gandist
-from gandist.cli import configs, jobs, plugins, run, using  # noqa: F401  (each registers its verbs)
+from gandist.cli import configs, jobs, plugins, run, sweep, using  # noqa: F401  (each registers its verbs)
 from gandist.cli.app import app
 from gandist.config.compose import compose
 from gandist.config.resolve import resolve
+from gandist.config.sweep import read_sweep
+from gandist.config.trials import trials
 from gandist.contract import hookspecs
+from gandist.evaluation.metrics import scores, validate
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -27,12 +30,13 @@ DOCUMENTS = [
     ROOT / "plugins" / "example" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+SWEEPS = sorted((ROOT / "configs").glob("sweep-*.yaml"))
+CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - set(SWEEPS))
 COMMAND: Any = typer.main.get_command(app)
 
 VERBS = {
     "check", "config", "doctor", "evaluate", "export", "interpolate", "jobs", "plugins", "sample", "schema", "submit",
-    "train",
+    "sweep", "train",
 }  # fmt: skip
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Component", "ConfigError", "Dataset", "Facts",
@@ -90,17 +94,22 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @each(DOCUMENTS)
 def test_commands_parse_and_their_configs_are_valid(path: Path, beside: Path):
     for text in blocks(path, "yaml"):
-        if (match := re.match(r"# gandist train (\S+\.yaml)\n", text)) is not None:
+        if (match := re.match(r"# gandist (?:train|sweep) (\S+\.yaml)\n", text)) is not None:
             Path(match[1]).write_text(text)
     example = ROOT / "plugins" / "example" / "configs"
     for arguments in commands(path):
         params = parsed(arguments)
         if arguments[0] in ("train", "check", "config", "submit"):
             config = Path(params.get("config") or params["path"])
+            if config.parts[0] == "runs":
+                # Written by a command before it.
+                continue
             if path.is_relative_to(ROOT / "plugins") and not config.is_file():
                 config = example / config.name
             given = [f"cluster.workers={params['workers']}"] if params.get("workers") else []
             resolve(compose(config, [*(params["overrides"] or []), *given]))
+        if arguments[0] == "sweep":
+            trials(read_sweep(params["file"], params["name"], params["overrides"] or []), validate, scores)
 
 
 @each(DOCUMENTS)
@@ -132,7 +141,7 @@ def test_links_lead_somewhere(path: Path):
 
 @each(DOCUMENTS)
 def test_pieces_of_yaml_are_valid(path: Path, beside: Path):
-    for number, text in enumerate(blocks(path, "yaml")):
+    for number, text in enumerate(text for text in blocks(path, "yaml") if not text.startswith("# gandist sweep")):
         whole = text if text.startswith("# gandist train") else f"extends: configs/digits.yaml\n{text}"
         file = Path(f"piece-{number}.yaml")
         file.write_text(whole)
@@ -158,6 +167,15 @@ def test_every_config_is_valid_and_begins_with_its_command(path: Path, monkeypat
         resolve(compose(name))
         assert path.read_text().startswith(f"# gandist train {name}\n")
         assert f"`{path.stem}`" in (ROOT / "configs" / "README.md").read_text().partition("## Writing one")[0]
+
+
+@each(SWEEPS)
+def test_every_sweep_is_valid_and_begins_with_its_command(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    name = path.relative_to(ROOT)
+    assert trials(read_sweep(name), validate, scores)
+    assert path.read_text().startswith(f"# gandist sweep {name}\n")
+    assert f"`{path.stem}`" in (ROOT / "configs" / "README.md").read_text().partition("## Writing one")[0]
 
 
 def test_every_key_of_a_config_is_in_its_table():

@@ -95,6 +95,15 @@ def test_rows_are_written_when_the_document_says(rows: list[dict[str, float]]):
     assert [row["images"] for row in rows] == [24, 48, 72, 96]
 
 
+def test_the_parts_of_a_step_add_up_to_it(rows: list[dict[str, float]]):
+    for row in rows:
+        parts = [value for key, value in row.items() if key.startswith("seconds/") and key != "seconds/step"]
+        assert sum(parts) == pytest.approx(row["seconds/step"])
+        assert all(value >= 0 for value in parts)
+        assert row["seconds/discriminator"] > 0
+    assert rows[1]["seconds/evaluation"] > 0
+
+
 def test_ranks_are_reduced_as_the_document_says(rows: list[dict[str, float]], tmp_path: Path):
     ranks(2).run(run, tmp_path)
     for one, two in zip(rows, read(tmp_path / "metrics.jsonl"), strict=True):

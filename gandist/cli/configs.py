@@ -125,8 +125,8 @@ def config(path: ConfigArgument, overrides: OverridesArgument = None, as_json: J
 
 
 @verb
-def schema() -> None:
+def schema(sweep: Annotated[bool, typer.Option("--sweep", help="Of a sweep file instead.")] = False) -> None:
     """Print the JSON Schema of a config, for editors."""
-    from gandist.config.json_schema import json_schema
+    from gandist.config.json_schema import json_schema, sweep_schema
 
-    print_json(json_schema())
+    print_json(sweep_schema() if sweep else json_schema())

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gandist.cli.app import ConfigArgument, JsonOption, OverridesArgument, verb
 from gandist.cli.output import print_json, print_rows, print_table
+from gandist.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gandist.training.profile import ProfiledSteps
 
 AddressOption = Annotated[str | None, typer.Option(metavar="A", help="Address of a Ray cluster to join.")]
 
@@ -23,14 +27,19 @@ def train(
     ] = None,
     address: AddressOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Move an existing run aside and start anew.")] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="STEPS", help="Trace steps A:B, or N steps after a warm-up, into the run's profile/."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Train a config; the same command again goes on with the run."""
+    steps = _profiled(profile) if profile is not None else None
     from gandist.config.compose import compose
     from gandist.launch.run import run
 
     given = [*(overrides or []), *([f"cluster.workers={workers}"] if workers is not None else [])]
-    outcome = run(compose(config, given), address=address, fresh=fresh)
+    outcome = run(compose(config, given), address=address, fresh=fresh, profile=steps)
     if outcome.message:
         print(outcome.message, file=sys.stderr)
     if as_json:
@@ -40,12 +49,25 @@ def train(
     return outcome.code
 
 
+def _profiled(text: str) -> ProfiledSteps:
+    from gandist.training.profile import ProfiledSteps
+
+    first, colon, last = text.partition(":")
+    if not (first.isdecimal() and (last.isdecimal() or not colon)) or int(last or first) <= int(first if colon else 0):
+        raise ConfigError(
+            f"--profile {text}: should be A:B, the steps from A up to but not B, or N, a number of steps; e.g. 20:30"
+        )
+    return ProfiledSteps(int(first), int(last) - int(first)) if colon else ProfiledSteps(None, int(first))
+
+
 def _told(folder: Path | str, result: dict[str, Any]) -> list[tuple[str, str]]:
     """What a person wants to know at the end of a run: how long, how good, and where to look."""
     from gandist.evaluation.summary import lines
 
     pictures = sorted((folder / "samples").glob("step-*.png")) if isinstance(folder, Path) else []
     shown = [("last grid", str(pictures[-1]))] if pictures else [("run", str(folder))]
+    traces = sorted((folder / "profile").glob("rank-*.json.gz")) if isinstance(folder, Path) else []
+    shown += [("trace", f"{traces[0]} (open it at https://ui.perfetto.dev)")] if traces else []
     return [("training", f"{result['seconds'] / 60:.1f} minutes"), *lines(result["metrics"]), *shown]
 
 

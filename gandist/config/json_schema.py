@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gandist.config.schema import Config
+from gandist.config.sweep import Sweep
 from gandist.contract.components import Watcher
 from gandist.contract.discovery import installed
 
@@ -36,4 +37,16 @@ def json_schema() -> dict[str, Any]:
     schema["$defs"]["Run"].pop("required", None)
     needed = [key for key in schema.pop("required") if key != "run"]
     schema["anyOf"] = [{"required": ["extends"]}, {"required": needed}]
+    return {"$schema": _DRAFT, **schema}
+
+
+def sweep_schema() -> dict[str, Any]:
+    """JSON Schema of a sweep file, with the short forms that a file may use."""
+    schema = Sweep.model_json_schema()
+    properties = schema["properties"]
+    properties["search"]["additionalProperties"] = {"anyOf": [{"type": "array"}, {"$ref": "#/$defs/Space"}]}
+    names = schema["$defs"]["Scheduler"]["properties"]["name"]["enum"]
+    described = {"description": properties["scheduler"].get("description", "")}
+    properties["scheduler"] = {**described, "anyOf": [{"enum": names}, {"$ref": "#/$defs/Scheduler"}]}
+    schema["required"].remove("name")
     return {"$schema": _DRAFT, **schema}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from gandist.config.places import UNKNOWN, at, constants, describe, keys_of, kind_of, model_of, shown
 from gandist.config.schema import Config
@@ -61,31 +61,31 @@ def dotted(path: Iterable[Any]) -> str:
     return ".".join(str(part) for part in path)
 
 
-def from_pydantic(error: ValidationError, data: Mapping[str, Any]) -> list[Problem]:
-    """pydantic's errors about `data`, one for each place."""
+def from_pydantic(error: ValidationError, data: Mapping[str, Any], root: type[BaseModel] = Config) -> list[Problem]:
+    """pydantic's errors about `data`, which should be a `root`, one for each place."""
     found: dict[str, Problem] = {}
     for detail in error.errors(include_url=False):
         path = _real_path(detail["loc"], data)
-        asked = at(Config, data, path)[1]
+        asked = at(root, data, path)[1]
         if detail["type"] == "component" and isinstance(asked, Mapping) and "name" in asked:
             path = (*path, "name")
         if dotted(path) not in found:
-            found[dotted(path)] = Problem(dotted(path), _text(detail, path, data))
+            found[dotted(path)] = Problem(dotted(path), _text(detail, path, data, root))
         elif len(detail["loc"]) > len(path):
             # Several alternatives of one union failed: say what they are together.
-            expected, value = at(Config, data, path)
+            expected, value = at(root, data, path)
             found[dotted(path)] = Problem(dotted(path), f"should be {describe(expected)}, is {shown(value)}")
     return list(found.values())
 
 
-def unknown_key(path: tuple[Any, ...], data: Mapping[str, Any]) -> str:
+def unknown_key(path: tuple[Any, ...], data: Mapping[str, Any], root: type[BaseModel] = Config) -> str:
     """What to say of a key that nothing here takes."""
-    expected, value = at(Config, data, path[:-1])
+    expected, value = at(root, data, path[:-1])
     model = model_of(expected, value)
     if model is None:
         return "unknown key"
     keys = keys_of(model)
-    who = model.name if issubclass(model, Component) else dotted(path[:-1]) or "a config"
+    who = model.name if issubclass(model, Component) else dotted(path[:-1]) or f"a {root.__name__.lower()}"
     takes = ", ".join(keys) if keys else "no keys"
     return f"unknown key{did_you_mean(path[-1], keys) or ';'} {who} takes: {takes}"
 
@@ -110,11 +110,11 @@ def _real_path(loc: tuple[int | str, ...], data: Any) -> tuple[Any, ...]:
     return tuple(path)
 
 
-def _text(detail: Mapping[str, Any], path: tuple[Any, ...], data: Mapping[str, Any]) -> str:
+def _text(detail: Mapping[str, Any], path: tuple[Any, ...], data: Mapping[str, Any], root: type[BaseModel]) -> str:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
-    expected, _ = at(Config, data, path)
+    expected, _ = at(root, data, path)
     if kind == "extra_forbidden":
-        return unknown_key(path, data)
+        return unknown_key(path, data, root)
     if kind == "missing":
         return _missing(expected)
     if kind == "component":

@@ -18,10 +18,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+FolderName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A name that folders may have on every file system."""
+
+
 class Run(Section):
     """Which run this is."""
 
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: FolderName
     """Name of the run and of its folder; the config file's stem by default."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Everything random in a run is a function of it."""

@@ -56,13 +56,18 @@ class Located:
     lines: dict[str, int] = field(default_factory=dict)
 
 
-def read_yaml(path: Path) -> Located:
-    """Reads one config file. Raises ConfigError with file and line for what is not a plain, non-empty mapping."""
+def read_yaml(
+    path: Path, *, needs: str = "a config needs at least dataset, architecture and loss, or extends", dots: bool = False
+) -> Located:
+    """Reads one config file. Raises ConfigError with file and line for what is not a plain, non-empty mapping.
+
+    needs: what an empty file is told. dots: whether keys may be dotted paths.
+    """
     text = _read_text(path)
     lines: dict[str, int] = {}
-    value = _parse(text, str(path), lines)
+    value = _parse(text, str(path), lines, dots)
     if value is None:
-        raise ConfigError(f"{path}: is empty; a config needs at least dataset, architecture and loss, or extends")
+        raise ConfigError(f"{path}: is empty; {needs}")
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: should be a mapping, KEY: VALUE on each line, but holds {_describe(value)}")
     return Located(value, lines)
@@ -111,12 +116,12 @@ def _read_text(path: Path) -> str:
         ) from None
 
 
-def _parse(text: str, place: str, lines: dict[str, int] | None) -> Any:
+def _parse(text: str, place: str, lines: dict[str, int] | None, dots: bool = False) -> Any:
     """lines: filled with the lines of the keys; None for a text of one line, whose number tells nothing."""
     try:
         reader = _Reader(text)
         node = reader.get_single_node()
-        return None if node is None else _Builder(reader, place, lines).build(node, "")
+        return None if node is None else _Builder(reader, place, lines, dots).build(node, "")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{place}:{mark.line + 1}" if mark and lines is not None else place
@@ -131,8 +136,8 @@ def _parse(text: str, place: str, lines: dict[str, int] | None) -> Any:
 class _Builder:
     """Turns the nodes of one document into plain values, writing down the line of each key."""
 
-    def __init__(self, reader: _Reader, place: str, lines: dict[str, int] | None):
-        self._reader, self._place = reader, place
+    def __init__(self, reader: _Reader, place: str, lines: dict[str, int] | None, dots: bool):
+        self._reader, self._place, self._dots = reader, place, dots
         self._lines, self._numbered = {} if lines is None else lines, lines is not None
         self._left = MOST_VALUES
 
@@ -161,7 +166,7 @@ class _Builder:
         for key_node, value_node in node.value:
             key = self.build(key_node, path) if isinstance(key_node, yaml.ScalarNode) else None
             line = key_node.start_mark.line + 1
-            if not isinstance(key, str) or "." in key:
+            if not isinstance(key, str) or ("." in key and not self._dots):
                 shown = getattr(key_node, "value", "") if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
                 raise self._error(key_node, f"the key {shown} should be text without dots; nest sections instead")
             if key in first:

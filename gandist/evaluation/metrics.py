@@ -110,6 +110,18 @@ class ModesMetric:
 METRICS: dict[str, Literal["labels", "centers"]] = {"frechet": "labels", "classes": "labels", "modes": "centers"}
 """What each metric needs of the data set: labelled images, or the centers and sigma of a mixture."""
 
+SCORES: dict[str, tuple[str, ...]] = {
+    "frechet": ("frechet", "frechet_real"),
+    "classes": ("smallest_class", "largest_class", "confident", "confident_real"),
+    "modes": ("modes_hit", "modes", "good", "reverse_kl"),
+}
+"""The scores that each metric gives, without those of single classes."""
+
+
+def scores(metrics: Iterable[str]) -> list[str]:
+    """The names of the scores that these metrics give."""
+    return [score for name in metrics for score in SCORES.get(name, ())]
+
 
 def build(name: str, source: Source, reference: Reference | None) -> Metric:
     """The metric of that name; `reference` is there if any of the metrics asked for needs labels."""

@@ -151,9 +151,14 @@ class RemoteBoard:
 
 
 def remote_board() -> RemoteBoard:
-    """A board of its own actor in the running Ray, on the driver's node: it must not die with a worker's."""
+    """A board of its own actor in the running Ray."""
+    return RemoteBoard(on_this_node(Board))
+
+
+def on_this_node(actor: type) -> Any:
+    """An actor without CPUs on the driver's node: it must not die with a worker's."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return RemoteBoard(ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote())
+    return ray.remote(num_cpus=0)(actor).options(scheduling_strategy=here).remote()

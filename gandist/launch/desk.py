@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Protocol
 
 from gandist.config.schema import Config
 from gandist.errors import RunError
 from gandist.launch import folder as folders
 from gandist.launch.board import Board, Cause, RemoteBoard, Sighting
 from gandist.launch.home import Home
+from gandist.launch.signals import Signals
 from gandist.launch.watching import Watchers
 from gandist.training.run import RunView
 
@@ -25,15 +22,26 @@ ALL_SILENT = 60.0
 """The same where no rank gives any: until then Ray may be replacing the group, which is no news."""
 
 
+class Follower(Protocol):
+    """Somebody else in the driver who follows a run, and may end it early with a checkpoint: a sweep."""
+
+    def told(self, hook: str, facts: dict[str, Any]) -> None:
+        """A hook was called, or "warning" is shown."""
+
+    def wants_stop(self) -> bool:
+        """Whether the run should save and leave now."""
+        ...
+
+
 class Desk:
     """The driver's side of the board: its watchers, the signals it gets, the failures it writes down."""
 
-    def __init__(self, config: Config, view: RunView, home: Home):
-        self.view, self.home = view, home
+    def __init__(self, config: Config, view: RunView, home: Home, follower: Follower | None = None):
+        self.view, self.home, self._follower, self.signals = view, home, follower, Signals()
         self._watchers = Watchers(config, view, "driver", warn=lambda text: None)
         self._board: Board | RemoteBoard | None = None
         self.causes: list[Cause] = []
-        self._signalled = self._stopping = self._begun = False
+        self._stopping = self._begun = False
         self._silent: set[int] = set()
 
     def sit(self, board: Board | RemoteBoard) -> None:
@@ -44,6 +52,8 @@ class Desk:
     def warn(self, text: str) -> None:
         """Shows a line."""
         self._watchers.tell("on_warning", text)
+        if self._follower is not None:
+            self._follower.told("warning", {"text": text})
 
     def phase(self, name: str) -> None:
         """Shows what happens before the first step."""
@@ -53,12 +63,13 @@ class Desk:
         """Passes on what is new on the board."""
         if self._board is None:
             return
-        if self._signalled and not self._stopping:
-            self._stopping = True
-            self._board.request("stop")
+        if self.signals.came and not self._stopping:
             self.warn(
                 "stopping after this step with a checkpoint; once more ends at once and loses the steps since the last"
             )
+        if not self._stopping and (self.signals.came or (self._follower is not None and self._follower.wants_stop())):
+            self._stopping = True
+            self._board.request("stop")
         sightings, events, causes = self._board.news()
         for hook, facts in events:
             if hook == "warning":
@@ -71,6 +82,8 @@ class Desk:
                 self._watchers.announce(hook)
             else:
                 self._watchers.announce(hook, **facts)
+            if self._follower is not None and hook != "warning":
+                self._follower.told(hook, facts)
         for cause in causes[len(self.causes) :]:
             self._write_down(cause)
         self.causes = causes
@@ -104,28 +117,6 @@ class Desk:
             self.home.keep(folders.FAILURES)
         if not cause.final:
             self.warn(f"rank {cause.rank} failed at step {cause.step}: {cause.text}; trying once more")
-
-    @contextmanager
-    def signals(self) -> Iterator[None]:
-        """The first SIGINT or SIGTERM asks for a checkpoint and an orderly end, the second one ends at once.
-
-        Set after Ray's start, which puts handlers of its own in place.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def handle(number: int, frame: Any) -> None:
-            if self._signalled:
-                os._exit(128 + number)
-            self._signalled = True
-
-        before = {name: signal.signal(name, handle) for name in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for name, handler in before.items():
-                signal.signal(name, handler)
 
     def end(self, error: BaseException | None) -> None:
         """The run is over."""

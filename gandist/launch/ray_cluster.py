@@ -23,10 +23,16 @@ _QUIET = {
     # Any explicit value silences a notice at each start.
     "RAY_AUTH_MODE": "token",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_ALONE = {
+    # Without the first a local Ray listens on all interfaces; without the second it reports to its makers.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Nobody collects them: a local Ray has no dashboard.
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
-# Without the first a local Ray listens on all interfaces; without the second it reports to its makers.
-_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+# The Train page of the cluster's dashboard shows what is told to its state actor.
+_JOINED = {"RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
 # How long a group that may be smaller waits for the nodes that Ray believes in: after a crash it takes Ray a while to
 # see that one is gone, and the default of 60 s is most of what a restart on the others would wait for.
 _ELASTIC = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
@@ -43,7 +49,7 @@ def _environment(variables: dict[str, str]) -> None:
 @contextmanager
 def local_ray(workers: int, gpus: int) -> Iterator[None]:
     """A Ray of our own on this machine, on loopback only, with one logical CPU per worker; stopped at the end."""
-    _environment(_QUIET | _LOOPBACK)
+    _environment(_QUIET | _ALONE)
     import ray
 
     ray.init(
@@ -82,7 +88,7 @@ def _require_answer(address: str) -> None:
 @contextmanager
 def joined_ray(address: str) -> Iterator[None]:
     """Joins the cluster at `address` ("auto", "HOST:PORT" or "ray://…")."""
-    _environment({name: value for name, value in _QUIET.items() if name != "RAY_AUTH_MODE"})
+    _environment({name: value for name, value in (_QUIET | _JOINED).items() if name != "RAY_AUTH_MODE"})
     _require_answer(address)
     import ray
 

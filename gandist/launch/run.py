@@ -17,17 +17,18 @@ from gandist.config.compose import Composed, compose
 from gandist.config.resolve import resolve
 from gandist.config.schema import Config
 from gandist.config.yaml import write_yaml
-from gandist.errors import RunError
+from gandist.errors import ConfigError, RunError
 from gandist.evaluation.metrics import validate as metric_problems
 from gandist.launch import arrival, ray_cluster, resources
 from gandist.launch import folder as folders
 from gandist.launch import home as homes
 from gandist.launch.board import Board, remote_board
-from gandist.launch.desk import Desk
-from gandist.launch.home import Home
+from gandist.launch.desk import Desk, Follower
 from gandist.launch.placement import Seats, local_seats, take_seats
+from gandist.launch.resources import Place
 from gandist.launch.versions import versions
-from gandist.launch.worker import work
+from gandist.launch.worker import work, work_here
+from gandist.training.profile import ProfiledSteps
 from gandist.training.run import RunView
 
 DONE, STOPPED = 0, 3
@@ -49,6 +50,15 @@ class Outcome:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Within:
+    """A running Ray that this process is part of. address: of the cluster that was joined, None on this machine."""
+
+    place: Place
+    address: str | None
+    follower: Follower
+
+
 def train(
     config: str | Path | Mapping[str, Any],
     overrides: Sequence[str] | Mapping[str, Any] = (),
@@ -63,15 +73,26 @@ def train(
     return run(compose(config, overrides), address=address, fresh=fresh)
 
 
-def run(composed: Composed, *, address: str | None = None, fresh: bool = False) -> Outcome:
-    """Checks everything, then trains, or goes on with, the run that the config names."""
+def run(
+    composed: Composed,
+    *,
+    address: str | None = None,
+    fresh: bool = False,
+    profile: ProfiledSteps | None = None,
+    within: Within | None = None,
+) -> Outcome:
+    """Checks everything, then trains, or goes on with, the run that the config names.
+
+    profile: the steps to make a trace of. within: where this process is already part of a Ray that trains.
+    """
     begun = time.time()
     if address is not None:
         arrival.require_here()
     config = resolve(composed)
     opened = check(config, composed, metric_problems)
+    _require_steps(profile, config)
     warnings = list(opened.warnings)
-    if address is None:
+    if address is None and within is None:
         warnings += resources.require(config, resources.this_machine())
     plain = config.model_dump(mode="json")
     with homes.owned(config, plain, fresh) as home:
@@ -88,19 +109,27 @@ def run(composed: Composed, *, address: str | None = None, fresh: bool = False) 
             "cwd": str(Path.cwd()),
             "run_id": secrets.token_hex(4),
             "until": begun + 3600 * config.train.hours if config.train.hours else None,
-            "joined": address is not None,
+            "joined": (within.address if within else address) is not None,
+            "profile": profile,
             "versions": versions(),
         }
         view = RunView(payload["run_id"], config.run.name, home.folder, config, opened.source.facts, 0, None)
-        return _launch(config, payload, view, home, warnings, address)
+        desk = Desk(config, view, home, within.follower if within else None)
+        for warning in warnings:
+            desk.warn(warning)
+        return _launch(desk, config, payload, address, within)
 
 
-def _launch(
-    config: Config, payload: dict[str, Any], view: RunView, home: Home, warnings: list[str], address: str | None
-) -> Outcome:
-    desk = Desk(config, view, home)
+def _require_steps(profile: ProfiledSteps | None, config: Config) -> None:
+    if profile is not None and (profile.first or 0) >= config.steps:
+        raise ConfigError(
+            f"--profile: step {profile.first} does not come, the run has {config.steps} steps, 0 to {config.steps - 1}"
+        )
+
+
+def _launch(desk: Desk, config: Config, payload: dict[str, Any], address: str | None, within: Within | None) -> Outcome:
     try:
-        finished = _trained(desk, config, payload, warnings, address)
+        finished = _trained(desk, config, payload, address, within)
     except BaseException as error:
         desk.end(error)
         raise
@@ -108,13 +137,11 @@ def _launch(
 
 
 def _trained(
-    desk: Desk, config: Config, payload: dict[str, Any], warnings: list[str], address: str | None
+    desk: Desk, config: Config, payload: dict[str, Any], address: str | None, within: Within | None
 ) -> dict[str, Any]:
     """Starts or joins Ray, trains there, and returns what rank 0 returned."""
     with ExitStack() as stack:
-        for warning in warnings:
-            desk.warn(warning)
-        seats = _seated(desk, config, stack, address)
+        seats = _seated(desk, config, stack, address, within)
         config, payload = _with_threads(config, payload, seats.threads)
         folders.write_config(desk.home.folder, payload["config_text"])
         desk.home.keep(folders.CONFIG)
@@ -122,19 +149,25 @@ def _trained(
         desk.sit(board)
         # Ray Train insists on a folder of its own; nothing of a run lies in it.
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="gandist-"))
+        if config.cluster.most_workers == 0:
+            return _watched(desk, lambda: work_here({**payload, "board": board}, seats.gpu))
         return _watched(
-            desk, lambda: ray_cluster.fit(work, payload, board, config, seats, scratch, local=address is None)
+            desk, lambda: ray_cluster.fit(work, payload, board, config, seats, scratch, local=not payload["joined"])
         )
 
 
-def _seated(desk: Desk, config: Config, stack: ExitStack, address: str | None) -> Seats:
+def _seated(desk: Desk, config: Config, stack: ExitStack, address: str | None, within: Within | None) -> Seats:
     """Starts or joins Ray, as long as the stack is open, and says where the workers go."""
     before = folders.threads(desk.home.folder)
+    if within is not None:
+        if within.address is not None:
+            return take_seats(config, within.address, before, desk.warn)
+        return local_seats(config, within.place, before)
     if address is not None and config.cluster.most_workers:
         desk.phase(f"joining {address}")
         stack.enter_context(ray_cluster.joined_ray(address))
-        seats = take_seats(config, address, before, desk.warn)
         ray_cluster.import_train_meanwhile()
+        seats = take_seats(config, address, before, desk.warn)
         arrival.require_everywhere(config)
     else:
         seats = local_seats(config, resources.this_machine(), before)
@@ -167,7 +200,7 @@ def _watched(desk: Desk, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             box["error"] = error
 
     thread = threading.Thread(target=target, name="fit", daemon=True)
-    with desk.signals():
+    with desk.signals.caught():
         thread.start()
         while thread.is_alive() and not _failed_for_good(desk):
             desk.look()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from gandist.config.resolve import resolve
 from gandist.errors import GandistError
 from gandist.evaluation.evaluator import Evaluator
 from gandist.launch.board import Board, Cause, RemoteBoard
+from gandist.launch.gauges import Gauges
 from gandist.launch.preemption import watch_for_preemption
 from gandist.launch.pulse import Pulse
 from gandist.launch.watching import Watchers
@@ -63,10 +65,13 @@ class Rank:
     def watch(self, run: RunView) -> Announce:
         """Starts the watchers that sit beside rank 0, and passes on to the driver what they are told."""
         self.watchers = Watchers(self.config, run, "rank 0", self.warn)
+        gauges = Gauges(run.name) if self._payload["joined"] and self.config.cluster.most_workers else None
 
         def announce(hook: str, **facts: Any) -> None:
             assert self.watchers is not None
             self.watchers.announce(hook, **facts)
+            if hook == "gandist_on_log" and gauges is not None:
+                gauges.set(facts["scalars"])
             small = {name: value for name, value in facts.items() if not isinstance(value, torch.Tensor)}
             if hook == "gandist_on_train_start":
                 small = {"resumed_from": run.resumed_from, "world_size": run.world_size, "id": run.id}
@@ -96,6 +101,7 @@ class Rank:
             writer=self.writer,
             warn=self.warn,
             evaluator=evaluator,
+            profile=self._payload["profile"],
             versions=self._payload["versions"],
         )
 
@@ -169,12 +175,21 @@ def work(payload: dict[str, Any]) -> dict[str, Any]:
     import ray.train.torch
 
     context = ray.train.get_context()
-    board, number = payload["board"], context.get_world_rank()
+    return _work(payload, context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device)
+
+
+def work_here(payload: dict[str, Any], gpu: bool) -> dict[str, Any]:
+    """Trains in this process, without Ray, and returns how it ended."""
+    return _work(payload, 0, 1, lambda: torch.device("cuda", 0) if gpu else torch.device("cpu"))
+
+
+def _work(payload: dict[str, Any], number: int, world: int, find_device: Callable[[], torch.device]) -> dict[str, Any]:
     try:
-        rank = Rank(payload, board, number, context.get_world_size())
+        rank = Rank(payload, payload["board"], number, world)
     except GandistError as error:
         # A node that came after the others were asked what they have. Trying again would fail again.
-        board.fail(Cause(f"node {socket.gethostname()}: {error}", 0, number, final=True))
+        cause = Cause(f"node {socket.gethostname()}: {error}", 0, number, final=True)
+        payload["board"].fail(cause)
         raise
     if rank.config.cluster.most_workers:
         # In a process of its own: relative paths start where the command was typed, if this node has that folder.
@@ -190,9 +205,9 @@ def work(payload: dict[str, Any]) -> dict[str, Any]:
             rank.settle(stack)
             rank.pulse.at("opening the data set", 0, 0)
             source = rank.config.dataset.open()
-            device = ray.train.torch.get_device()
+            device = find_device()
             evaluator = Evaluator(rank.config, source, device) if rank.config.evaluate.every else None
-            if payload["joined"]:
+            if payload["joined"] and rank.config.cluster.most_workers:
                 watch_for_preemption(rank.leave)
             finished = train(rank.config, source, rank.surroundings(device, evaluator))
             rank.send_rest()

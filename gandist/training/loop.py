@@ -12,9 +12,10 @@ from gandist.config.schema import Config
 from gandist.contract.components import Source
 from gandist.contract.turn import Moment, Seen
 from gandist.training.batches import Batches
-from gandist.training.clock import Clock, due
+from gandist.training.clock import CHECKPOINT, DATA, EVALUATION, LOGGING, OTHER, SAMPLES, Clock, due
 from gandist.training.logs import log_line, terms_of
 from gandist.training.players import divisor
+from gandist.training.profile import Profile
 from gandist.training.requests import Requests
 from gandist.training.run import RunView
 from gandist.training.sampling import samples
@@ -62,17 +63,20 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
     rows = batches.peek(0)
     table.rehearse(rows)
     requests, stop = Requests(around, config.cluster.timeout, state.exchange), False
-    clock, begin = Clock(), time.perf_counter() - progress.seconds
+    profile = Profile(around, config.steps, progress.step)
+    clock, begin = Clock(state.players, profile.mark), time.perf_counter() - progress.seconds
 
     while progress.step < config.steps and not stop:
         step, happens = progress.step, due(config, progress.step + 1)
+        profile.at(step)
         requests.ask()
         for number, role in enumerate(loss.turns):
             if fresh[number]:
                 around.post("waiting for data", step, state.images)
-                with clock.waiting():
-                    rows = batches.take(step * sum(fresh) + sum(fresh[:number]))
+                clock.enter(DATA)
+                rows = batches.take(step * sum(fresh) + sum(fresh[:number]))
                 around.post("training", step, state.images)
+            clock.enter(role)
             player, moment = state.act(role), Moment(seed, step, number, state.count(role, number), state.images)
             player.schedule(state.images)
             seen = []
@@ -99,6 +103,7 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
         progress.step += 1
         progress.seconds = time.perf_counter() - begin
         clock.step()
+        clock.enter(OTHER)
         around.post("training", progress.step, state.images)
         wanted = requests.answer()
         saves, stop = happens.save or bool(wanted), "stop" in wanted and progress.step < config.steps
@@ -106,21 +111,27 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
             scalars.check()
         if happens.evaluate and around.evaluator is not None:
             around.post("evaluating", progress.step, state.images)
+            clock.enter(EVALUATION)
             state.broadcast_smoothed()
             progress.metrics = around.evaluator.measure(state.generator, seed)
             announce("gandist_on_evaluation", step=progress.step, metrics=progress.metrics)
         if happens.log:
+            clock.enter(LOGGING)
             line = log_line(state, scalars.reduce(), clock.read(config.images_per_step), happens.evaluate, around)
             announce("gandist_on_log", step=progress.step, scalars=line)
         if happens.sample and around.rank == 0 and "generator" in state.networks:
+            clock.enter(SAMPLES)
             shown = PICTURE[source.facts.images]
             drawn = samples(state.generator, source.facts, seed=seed, start=0, stop=shown, device=around.device)
             announce("gandist_on_samples", step=progress.step, images=torch.cat(list(drawn)).cpu())
         if saves:
             around.post("saving", progress.step, state.images)
+            clock.enter(CHECKPOINT)
             state.save()
+        clock.enter(OTHER)
         _announce_written(around, announce)
 
+    profile.close()
     around.post("waiting for the checkpoint", progress.step, state.images)
     state.finish_saving()
     _announce_written(around, announce)

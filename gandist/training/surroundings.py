@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gandist.training.mirror import Mirror
+from gandist.training.profile import ProfiledSteps
 from gandist.training.run import RunView
 from gandist.training.writer import Writer
 
@@ -63,5 +64,7 @@ class Surroundings:
     writer: Writer = field(default_factory=Writer)
     """Writes rank 0's checkpoints; whoever ends a failed run waits for it."""
     evaluator: Evaluator | None = None
+    profile: ProfiledSteps | None = None
+    """The steps that each rank makes a trace of."""
     versions: dict[str, Any] = field(default_factory=dict)
     """Versions of gandist, torch and the plugins, for the manifest."""
