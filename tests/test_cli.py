@@ -140,7 +140,7 @@ def test_a_run_error_exits_with_1_and_an_interrupt_with_130(here: Path, capsys, 
     import gandist.launch.run
 
     def fails(error: BaseException):
-        def run(composed, *, address=None, fresh=False):
+        def run(composed, *, address=None, fresh=False, profile=None):
             raise error
 
         return run
@@ -162,14 +162,15 @@ def test_train_passes_on_its_options(here: Path, capsys, monkeypatch) -> None:
 
     got: dict = {}
 
-    def run(composed, *, address=None, fresh=False):
-        got.update(workers=composed.mapping["cluster"]["workers"], address=address, fresh=fresh)
+    def run(composed, *, address=None, fresh=False, profile=None):
+        asked = (profile.first, profile.count)
+        got.update(workers=composed.mapping["cluster"]["workers"], address=address, fresh=fresh, profile=asked)
         return launch.Outcome(3, {"steps": 4, "metrics": {"frechet": 1.5}}, Path("runs/small"), "stopped at step 4")
 
     monkeypatch.setattr(launch, "run", run)
     command = ["train", "small.yaml", "train.keep=1", "--workers", "1..4", "--address", "a:1", "--fresh", "--json"]
-    assert main(command) == 3
-    assert got == {"workers": "1..4", "address": "a:1", "fresh": True}
+    assert main([*command, "--profile", "20:30"]) == 3
+    assert got == {"workers": "1..4", "address": "a:1", "fresh": True, "profile": (20, 10)}
     printed = capsys.readouterr()
     assert json.loads(printed.out) == {
         "run": "runs/small",
