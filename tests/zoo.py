@@ -19,7 +19,7 @@ NARROW: dict[str, dict[str, Any]] = {
     "sngan-resnet": {"width": 4, "latent": 8},
     "biggan": {"width": 2, "embedding": 6},
     "stylegan2": {"channel_base": 128, "channel_max": 8, "latent": 8, "style": 12, "mapping_layers": 2},
-    "r3gan": {"width": 8, "group": 4, "blocks": 1, "latent": 8},
+    "r3gan": {"width": 16, "group": 4, "blocks": 1, "latent": 8},
 }
 SIZES = {
     "mlp-conv": (28,),

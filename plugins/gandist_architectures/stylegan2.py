@@ -188,7 +188,7 @@ class StyleGan2(Architecture):
     mixing: float = Field(0.9, ge=0.0, le=1.0)
     """How often, in training, a sample takes its styles from two latents, one up to some layer and one from there."""
     noise: bool = True
-    """Random pictures added in every layer. Without them ranks compute bit for bit what one process does."""
+    """Random pictures added in every layer. Without them two workers compute what one process does, to rounding."""
     residual: bool = True
     """A way around the convolutions of each of the discriminator's blocks; not in the authors' CIFAR-10 settings."""
     group: int = Field(4, ge=1)
