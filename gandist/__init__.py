@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gandist.contract.hookspecs import hookimpl
     from gandist.contract.noise import Noise
     from gandist.contract.turn import Memory, Seen, Turn, Verdict, slopes
+    from gandist.data.place import Place
     from gandist.errors import CheckpointError, ConfigError, GandistError, RunError
     from gandist.launch.run import train
     from gandist.using.load import load
@@ -45,6 +46,7 @@ _HOME = {
     "Memory": "contract.turn",
     "Noise": "contract.noise",
     "Optimizer": "contract.components",
+    "Place": "data.place",
     "Regularizer": "contract.components",
     "RunError": "errors",
     "Schedule": "contract.components",
@@ -72,6 +74,7 @@ __all__ = [
     "Memory",
     "Noise",
     "Optimizer",
+    "Place",
     "Regularizer",
     "RunError",
     "Schedule",
