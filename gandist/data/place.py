@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ from gandist.data.distant import DistantArchive
 from gandist.data.fetching import SUMS, Fetcher, Progress, Told, untold
 from gandist.data.parts import Known, Part, Parts
 from gandist.data.remote import Bucket, Remote, remote
+from gandist.data.target import Target
 from gandist.errors import ConfigError
 
 AT_ONCE = 16
@@ -201,43 +201,20 @@ class Place:
             return self._remote.read(name, start, length)
         return self._distant.read(name, start, length)
 
-    def names(self) -> list[str]:
-        """What lies in a folder, or below the URL of a bucket; empty if there is no such folder."""
-        if self.is_url:
-            return sorted(self._bucket.list())
-        folder = Path(self._root)
-        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-
-    def put(self, path: Path, name: str) -> None:
-        """Moves a file there, whole or not at all."""
-        if self.is_url:
-            self._bucket.upload(path, name)
-            path.unlink()
-            return
-        # Beside it first: `path` may lie on another disk.
-        part = Path(self._root, f".{name}.part")
-        shutil.move(path, part)
-        part.replace(Path(self._root, name))
-
-    def remove(self, names: Sequence[str]) -> None:
-        """Deletes files that `put` has put there."""
-        for name in names:
-            if self.is_url:
-                self._bucket.delete(name)
-            else:
-                Path(self._root, name).unlink(missing_ok=True)
+    @property
+    def target(self) -> Target:
+        """It, to write to. Raises ConfigError for a web server and for an archive."""
+        if not self.is_url:
+            return Target(Path(self._root))
+        if self._archive or not isinstance(self._remote, Bucket):
+            raise ConfigError(f"{self.field}: {self} cannot be written; give a folder or a bucket (s3://, gs://)")
+        return Target(self._remote)
 
     def fetch_to(self, name: str, folder: Path) -> Path:
         """Copies a file from behind a URL into a folder of the caller's, past the cache."""
         path = folder / name
         self._fetcher.bring(name, path, None, None, Progress(0))
         return path
-
-    @property
-    def _bucket(self) -> Bucket:
-        if not isinstance(self._remote, Bucket) or self._archive:
-            raise ConfigError(f"{self.field}: {self} cannot be written; give a folder or a bucket (s3://, gs://)")
-        return self._remote
 
     def _use(self) -> None:
         if self._held is None:

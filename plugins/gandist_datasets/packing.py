@@ -90,6 +90,35 @@ class _Broken:
             )
 
 
+class _Writer:
+    """Shards that grow one after the other. place: where the whole ones go."""
+
+    def __init__(self, place: Place, shard_size: int, growing: _Index):
+        self._place, self._most, self._growing = place, shard_size, growing
+        name = Path(str(place).rstrip("/")).name
+        self._stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "shard"
+        self._tar: Tar | None = None
+
+    def add(self, sample: Sample, label: int | None, scratch: Path) -> None:
+        """Appends a sample, to a new shard where the last one would become too large."""
+        if self._tar is not None and self._tar.size + len(sample.content) + 4 * BLOCK > self._most:
+            self.finish()
+        if self._tar is None:
+            self._tar = Tar(scratch / f"{self._stem}-{len(self._growing.shards):06d}.tar")
+        key = f"{len(self._growing.rows):08d}"
+        start = self._tar.add(f"{key}.{sample.suffix}", sample.content)
+        if label is not None:
+            self._tar.add(f"{key}.cls", str(label).encode())
+        self._growing.add(start, sample, 0 if label is None else label)
+
+    def finish(self) -> None:
+        """Ends the shard in hand, and moves it to its place."""
+        if self._tar is not None:
+            shard, path, self._tar = self._tar.close(), self._tar.path, None
+            self._place.target.put(path, path.name)
+            self._growing.shards.append(shard)
+
+
 def pack_folder(
     folder: str, out: str, *, shard_size: int = SHARD, broken_limit: int = 10, told: Told | None = None
 ) -> dict[str, Any]:
@@ -98,55 +127,35 @@ def pack_folder(
     The images stay byte for byte what they were. Returns what was written. Raises ConfigError for an `out` in which
     something lies, and for more than `broken_limit` images that cannot be read; nothing is left behind then.
     """
-    place, target = _place(folder, "FOLDER"), _place(out, "OUT")
-    if there := target.names():
+    place, to = _place(folder, "FOLDER"), _place(out, "OUT")
+    if there := to.target.names():
         raise ConfigError(
-            f"{target} is not empty: it holds {', '.join(there[:3])}{', …' if len(there) > 3 else ''}; give a new "
+            f"OUT: {to} is not empty: it holds {', '.join(there[:3])}{', …' if len(there) > 3 else ''}; give a new "
             f"folder{'' if INDEX in there else ', or delete it if a pack was killed there'}"
         )
     index, root = _files(place)
     names = [index.files[number] for number in range(len(index.files))]
-    labels = np.zeros(len(names), np.int64) if index.labels is None else index.labels
     broken, growing = _Broken(str(place), broken_limit), _Index()
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(str(target).rstrip("/")).name).strip("-") or "shard"
-    written: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="gandist-pack-", dir=_beside(target)) as scratch:
-        try:
-            tar: Tar | None = None
-
-            def finish(done: Tar) -> None:
-                growing.shards.append(done.close())
-                target.put(done.path, done.path.name)
-                written.append(done.path.name)
-
+    writer = _Writer(to, shard_size, growing)
+    try:
+        with tempfile.TemporaryDirectory(prefix="gandist-pack-", dir=to.target.scratch()) as scratch:
             reads = ((root / name).read_bytes for name in names)
             for number, sample in enumerate(_verified(reads)):
                 if told is not None:
                     told(number + 1, len(names))
                 if isinstance(sample, Exception):
                     broken.add(names[number], sample)
-                    continue
-                room = len(sample.content) + 4 * BLOCK
-                if tar is not None and tar.size + room > shard_size:
-                    finish(tar)
-                    tar = None
-                if tar is None:
-                    tar = Tar(Path(scratch, f"{stem}-{len(growing.shards):06d}.tar"))
-                key = f"{len(growing.rows):08d}"
-                start = tar.add(f"{key}.{sample.suffix}", sample.content)
-                growing.add(start, sample, int(labels[number]))
-                if index.labels is not None:
-                    tar.add(f"{key}.cls", str(labels[number]).encode())
+                else:
+                    writer.add(sample, None if index.labels is None else int(index.labels[number]), Path(scratch))
             if len(growing.rows) < 2:
                 raise ConfigError(f"{place}: only {len(growing.rows)} images can be read; at least 2 are needed")
-            if tar is not None:
-                finish(tar)
+            writer.finish()
             done = growing.done(len(index.class_names), index.class_names)
-            _put_index(done, target, Path(scratch))
-        except BaseException:
-            target.remove(written)
-            raise
-    return _told(done, str(target), broken)
+            _put_index(done, to, Path(scratch))
+    except BaseException:
+        to.target.remove([shard.name for shard in growing.shards])
+        raise
+    return _told(done, str(to), broken)
 
 
 def index_tars(folder: str, *, broken_limit: int = 0, told: Told | None = None) -> dict[str, Any]:
@@ -158,7 +167,7 @@ def index_tars(folder: str, *, broken_limit: int = 0, told: Told | None = None) 
     place = _place(folder, "FOLDER")
     if not place.is_url:
         existing_folder(folder)
-    there = place.names()
+    there = place.target.names()
     tars = [name for name in there if name.endswith(".tar")]
     if INDEX in there:
         raise ConfigError(f"{place} has an {INDEX} already; delete it to write another")
@@ -256,22 +265,10 @@ def _files(place: Place) -> tuple[FileIndex, Path]:
     return index, Path(index.files.folder)
 
 
-def _beside(target: Place) -> str | None:
-    """Where shards are written before they are moved to `target`: on its disk, if it has one."""
-    if target.is_url:
-        return None
-    folder = Path(str(target))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"OUT: cannot make {folder}: {error.strerror or error}; give another folder") from None
-    return str(folder)
-
-
-def _put_index(index: ShardIndex, target: Place, scratch: Path) -> None:
+def _put_index(index: ShardIndex, place: Place, scratch: Path) -> None:
     path = scratch / INDEX
     path.write_bytes(index.to_bytes())
-    target.put(path, INDEX)
+    place.target.put(path, INDEX)
 
 
 def _told(index: ShardIndex, shown: str, broken: _Broken) -> dict[str, Any]:
