@@ -140,7 +140,8 @@ class Cache:
             held = sum(entry.size for entry in others)
             limit = self._most(held + _measured(part))
             for entry in sorted(others, key=lambda entry: entry.used):
-                if held + size <= limit:
+                # For what can never fit nothing needs to go.
+                if held + size <= limit or size > limit:
                     break
                 # Of one group every entry is as likely to be read next as the other.
                 if entry.group != group and self._evicted(entry):

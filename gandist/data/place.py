@@ -252,7 +252,8 @@ class Place:
     def _archive_sizes(self) -> dict[str, int]:
         archive = self._distant
         stat = archive.about()
-        self._key = self._key_of(self._archive, stat.size, self._sum, stat.version)
+        # Its own name is for the file as it came.
+        self._key = self._key_of(f"{self._archive}/", stat.size, self._sum, stat.version)
         if (sizes := archive.sizes()) is not None:
             return sizes
         folder = self._all(None, lambda path: archive.unpack(path, untold))

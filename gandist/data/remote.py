@@ -17,7 +17,7 @@ from gandist.training.objects import Objects, tried
 
 TIMEOUT = 30.0
 """Seconds without a byte before a web server counts as dead."""
-_CHUNK = 2**20
+_CHUNK = 2**18
 _GONE = (404, 410)
 _BUSY = (408, 429)
 

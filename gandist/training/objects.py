@@ -37,7 +37,7 @@ def tried(place: str, request: Callable[[], T], final: tuple[type[OSError], ...]
 
 
 class Objects:
-    """What lies below a URL, by names relative to it ("checkpoints/step-00001000/manifest.json").
+    """What lies below a URL, by names relative to it ("checkpoints/step-00001000/manifest.json"), byte for byte.
 
     Raises ConfigError for a URL that holds credentials or that pyarrow cannot read. Everything raises OSError, which
     names the URL without its query, when the storage has failed ATTEMPTS times in a row.
@@ -85,7 +85,7 @@ class Objects:
         """The content of a small file, or None if there is none."""
 
         def request() -> bytes:
-            with self._files.open_input_stream(self._path(name)) as stream:
+            with self._files.open_input_stream(self._path(name), compression=None) as stream:
                 return stream.read()
 
         try:
@@ -118,7 +118,7 @@ class Objects:
         """Copies a file to `path`; False if there is none. came: told of every so many bytes."""
 
         def request() -> None:
-            with self._files.open_input_stream(self._path(name)) as stream, path.open("wb") as file:
+            with self._files.open_input_stream(self._path(name), compression=None) as stream, path.open("wb") as file:
                 while chunk := stream.read(_CHUNK):
                     file.write(chunk)
                     came(len(chunk))
@@ -144,7 +144,7 @@ class Objects:
         if self._files.type_name == "local":
             # Only these folders must be made before there is something in them.
             self._files.create_dir(self._path(name).rpartition("/")[0])
-        return self._files.open_output_stream(self._path(name))
+        return self._files.open_output_stream(self._path(name), compression=None)
 
     def copy(self, name: str, other: Objects) -> None:
         """Copies a file to the same name below another URL of the same bucket, without bringing it here."""
