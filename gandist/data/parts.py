@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gandist.data.cache import NoRoomError
 from gandist.data.remote import NoRangesError
+from gandist.errors import GandistError
 
 OPEN = 128
 """Files that a process keeps open."""
@@ -48,9 +49,12 @@ class Parts:
         self._open: OrderedDict[str, int] = OrderedDict()
         self._thread: threading.Thread | None = None
         self._full = self._whole_only = False
+        self._refused: GandistError | None = None
 
     def read(self, wanted: Sequence[Part]) -> list[bytes]:
-        """The parts; one is short where its file ends before."""
+        """The parts; one is short where its file ends before. Raises what is wrong with a file that came."""
+        if self._refused is not None:
+            raise self._refused
         found: dict[int, bytes] = {}
         away: list[int] = []
         for number, (name, start, length) in enumerate(wanted):
@@ -104,6 +108,8 @@ class Parts:
                 self._bring(name, False, told)
             except NoRoomError:
                 self._full = True
+            except GandistError as error:
+                self._refused = error
             except (_EndedError, OSError):
                 # Whoever wants a part of it asks the server, and hears what is wrong.
                 return
