@@ -14,7 +14,7 @@ import pytest
 import typer
 
 import gandist
-from gandist.cli import configs, plugins, run, using  # noqa: F401  (each registers its verbs)
+from gandist.cli import configs, data, plugins, run, using  # noqa: F401  (each registers its verbs)
 from gandist.cli.app import app
 from gandist.config.compose import compose
 from gandist.config.resolve import resolve
@@ -31,12 +31,12 @@ CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 COMMAND: Any = typer.main.get_command(app)
 
 VERBS = {
-    "check", "config", "doctor", "evaluate", "export", "interpolate", "plugins", "sample", "schema", "train",
+    "check", "config", "doctor", "evaluate", "export", "interpolate", "pack", "plugins", "sample", "schema", "train",
 }  # fmt: skip
 PUBLIC = {
     "Architecture", "CheckpointError", "Component", "ConfigError", "Dataset", "Facts", "GandistError", "Loss", "Memory",
-    "Noise", "Optimizer", "Regularizer", "RunError", "Schedule", "Seen", "Source", "Turn", "Verdict", "Watcher",
-    "all_sum", "hookimpl", "load", "slopes", "train",
+    "Noise", "Optimizer", "Place", "Regularizer", "RunError", "Schedule", "Seen", "Source", "Turn", "Verdict",
+    "Watcher", "all_sum", "hookimpl", "load", "slopes", "train",
 }  # fmt: skip
 HOOKS = {
     "gandist_architectures", "gandist_datasets", "gandist_losses", "gandist_on_checkpoint", "gandist_on_evaluation",
