@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +78,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Silence."""
 
 
+def serve(folder: Path) -> None:
+    """Serves the files of a folder until the process ends, after a line with the URL on stdout."""
+    with Web() as server:
+        server.contents = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        print(server.url().rstrip("/"), flush=True)
+        server.serve_forever()
+
+
 @contextmanager
 def web() -> Iterator[Web]:
     """A running server. Its address needs no proxy."""
@@ -88,3 +98,7 @@ def web() -> Iterator[Web]:
         finally:
             server.shutdown()
             thread.join()
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))

@@ -44,15 +44,15 @@ def decode(image: Encoded, size: int, channels: int, crop: bool) -> Pixels:
 class EncodedDataset(Dataset):
     """What all data sets of encoded images have in common: how they are decoded."""
 
-    size: int = Field(64, ge=8, le=1024)
+    size: int = Field(default=64, ge=8, le=1024)
     """Height and width that every image gets."""
     crop: Literal["center", "none"] = "center"
     """center keeps the middle square of an image, none stretches all of it."""
     channels: Literal[1, 3] = 3
     """1 for grey, 3 for RGB; images are converted, transparency is put on white."""
-    broken_limit: int = Field(10, ge=0)
+    broken_limit: int = Field(default=10, ge=0)
     """Files that may be unreadable: each is named and replaced by the next; more are an error. Counted a process."""
-    loaders: int = Field(2, ge=0, le=256)
+    loaders: int = Field(default=2, ge=0, le=256)
     """Processes per worker that read and decode ahead; 0 decodes in the worker itself."""
 
 
