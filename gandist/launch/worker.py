@@ -104,9 +104,11 @@ class Rank:
         """Brings the data to this node, if they lie elsewhere."""
 
         def told(text: str) -> None:
-            self.pulse.at(f"fetching the data, {text}", 0, 0)
+            self.pulse.at(f"fetching the data: {text}", 0, 0)
 
         for stream in source.streams().values():
+            if stream.elsewhere:
+                told("looking for it on this node")
             stream.prepare(told)
 
     def leave(self, reason: str) -> None:

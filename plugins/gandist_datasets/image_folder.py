@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 from gandist import Place, Source
@@ -15,6 +16,9 @@ PROBED = 500
 """Files whose headers are looked at when the folder is opened; all, if there are no more than that."""
 PROBED_AFAR = 4
 """The same behind a URL, where each is a whole file that comes."""
+
+AT_ONCE = 16
+"""Files that are asked for at the same time."""
 
 
 class ImageFiles(EncodedImages):
@@ -39,7 +43,8 @@ class ImageFiles(EncodedImages):
         if self._here:
             # Paths as text: a Path a sample would cost.
             return [os.path.join(self.files.folder, self.files[number]) for number in numbers]  # noqa: PTH118
-        return [self._from_afar(number) for number in numbers]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(self._from_afar, numbers))
 
     def _from_afar(self, number: int) -> bytes | Exception:
         content = self._place.read(self.files.prefix + self.files[number])

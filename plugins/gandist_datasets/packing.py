@@ -22,7 +22,7 @@ from gandist import ConfigError, Place
 from gandist_datasets.encoded import opened
 from gandist_datasets.file_index import FileIndex
 from gandist_datasets.folders import existing_folder
-from gandist_datasets.shard_index import INDEX, MOST, Shard, ShardIndex
+from gandist_datasets.shard_index import INDEX, MOST, PLAIN, Shard, ShardIndex
 from gandist_datasets.tars import BLOCK, SUFFIXES, Tar, members
 
 log = logging.getLogger("gandist.datasets")
@@ -168,7 +168,7 @@ def index_tars(folder: str, *, broken_limit: int = 0, told: Told | None = None) 
     if not place.is_url:
         existing_folder(folder)
     there = place.target.names()
-    tars = [name for name in there if name.endswith(".tar")]
+    tars = [name for name in there if name.endswith(".tar") and PLAIN.fullmatch(name)]
     if INDEX in there:
         raise ConfigError(f"{place} has an {INDEX} already; delete it to write another")
     if not tars:

@@ -29,6 +29,8 @@ from gandist import ConfigError
 
 INDEX = "index.npz"
 FORMAT = "gandist shards 1"
+PLAIN = re.compile(r"[^./\\\0][^/\\\0]{0,250}")
+"""Names of files that lie in the folder itself, and are not hidden."""
 MOST = 2**28
 """Bytes of one encoded image."""
 _ARRAYS = {"about": np.uint8, "shard": np.uint32, "start": np.int64, "length": np.int64, "crc": np.uint32}
@@ -121,7 +123,7 @@ def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
 def _checked(about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> ShardIndex:
     shards = tuple(Shard(str(name), int(size), str(sha)) for name, size, sha in about["shards"])
     for shard in shards:
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}", shard.name):
+        if not PLAIN.fullmatch(shard.name):
             raise ValueError(f"the shard {shard.name!r} is no plain file name, and would lead out of the folder")
         if not re.fullmatch(r"[0-9a-f]{64}", shard.sha256) or shard.size < 0:
             raise ValueError(f"the shard {shard.name} has no SHA-256 and size")
