@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from web import Web, web
 
 from gandist import ConfigError, Place, Source
+from gandist.cli import main
 from gandist.data import distant
 from gandist.data.cache import Cache
 from gandist.testing import check_dataset
@@ -266,3 +267,18 @@ def test_places_are_sent_without_what_belongs_to_a_process(server: Web, local: P
     sent = pickle.loads(pickle.dumps(place))
     assert (sent.folder, str(sent)) == (place.folder, str(place))
     assert sent.folder == Cache().path(sent.folder.parent.name)
+
+
+def test_a_check_fetches_nothing_and_says_how_much_will_come(
+    server: Web, local: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+):
+    server.contents["photos.zip"] = pictures.zipped(pictures.contents(local) | {"notes.bin": bytes(2**20)})
+    config = tmp_path / "mine.yaml"
+    config.write_text(
+        f"dataset: {{name: image-folder, root: '{server.url('photos.zip')}', size: 16}}\n"
+        "architecture: {name: dcgan, width: 4, norm: layer}\nloss: non-saturating\ncluster: {workers: 0}\n"
+    )
+    assert main(["check", str(config), "--show", str(tmp_path / "batch.png")]) == 0
+    assert "12 samples of 3×16×16, 2 classes; 1.1 MB to fetch to each node" in capsys.readouterr().out
+    assert server.sent < 2**20
+    assert not entries(cache)
