@@ -19,6 +19,7 @@ class Web(ThreadingHTTPServer):
     """Serves `contents` by path. pace: bytes a second, 0 for no limit. ranges: whether it knows them."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -36,6 +37,7 @@ class Web(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
     server: Web  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def _answer(self, with_content: bool) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-from urllib.error import HTTPError, URLError
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
-from urllib.request import Request, urlopen
 
 from gandist.config.storage import shown
 from gandist.training.objects import Objects, tried
 
+if TYPE_CHECKING:
+    from requests import Response
+
 TIMEOUT = 30.0
 """Seconds without a byte before a web server counts as dead."""
+CONNECTIONS = 16
+"""Connections to a server that a process keeps."""
 _CHUNK = 2**18
 _GONE = (404, 410)
 _BUSY = (408, 429)
@@ -97,31 +99,39 @@ class Bucket:
 
 
 class Web:
-    """A web server."""
+    """A web server, found through the proxies of the environment, with the user and password of ~/.netrc if any."""
 
     def __init__(self, url: str):
+        from requests import Session
+        from requests.adapters import HTTPAdapter
+
         self._parts = urlsplit(url)
         self.place = shown(url)
+        # Connections are kept: samples are asked for one by one, and each would begin with a handshake.
+        self._session = Session()
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
 
     def _url(self, name: str) -> str:
         path = f"{self._parts.path.rstrip('/')}/{quote(name)}" if name else self._parts.path
         return self._parts._replace(path=path, fragment="").geturl()
 
-    def _once(self, name: str, use: Callable[[Any], T], method: str = "GET", **headers: str) -> T:
+    def _once(self, name: str, use: Callable[[Response], T], method: str = "GET", **headers: str) -> T:
         """What `use` makes of the answer to one request. Raises FileNotFoundError, or PermissionError for a refusal."""
-        asked = Request(self._url(name), headers={"User-Agent": "gandist", **headers}, method=method)
+        from requests import RequestException
+        from urllib3.exceptions import HTTPError
+
+        asked = {"User-Agent": "gandist", "Accept-Encoding": "identity", **headers}
         try:
-            with urlopen(asked, timeout=TIMEOUT) as answer:
+            with self._session.request(method, self._url(name), headers=asked, stream=True, timeout=TIMEOUT) as answer:
+                if answer.status_code in _GONE:
+                    raise FileNotFoundError(name)
+                if not answer.ok:
+                    kind = OSError if answer.status_code >= 500 or answer.status_code in _BUSY else PermissionError
+                    raise kind(f"HTTP {answer.status_code} {answer.reason}")
                 return use(answer)
-        except HTTPError as error:
-            if error.code in _GONE:
-                raise FileNotFoundError(name) from None
-            kind = OSError if error.code >= 500 or error.code in _BUSY else PermissionError
-            raise kind(f"HTTP {error.code} {error.reason}") from None
-        except URLError as error:
-            raise OSError(str(error.reason)) from None
-        except (http.client.HTTPException, ValueError) as error:
-            raise OSError(str(error) or type(error).__name__) from None
+        except (RequestException, HTTPError) as error:
+            raise OSError(_reason(error)) from None
 
     def _tried(self, name: str, request: Callable[[], T]) -> T | None:
         """What the request gives, after several attempts if need be; None if there is no such file."""
@@ -139,7 +149,7 @@ class Web:
     def stat(self, name: str) -> Stat | None:
         """Length, and ETag or time of change."""
 
-        def about(answer: Any) -> Stat:
+        def about(answer: Response) -> Stat:
             length, headers = answer.headers.get("Content-Length"), answer.headers
             version = headers.get("ETag") or headers.get("Last-Modified") or ""
             return Stat(int(length) if length else None, version)
@@ -152,8 +162,8 @@ class Web:
             return self._tried(name, lambda: self._once(name, _whole))
         stop = "" if length is None else str(start + length - 1)
 
-        def part(answer: Any) -> bytes:
-            if answer.status != 206:
+        def part(answer: Response) -> bytes:
+            if answer.status_code != 206:
                 raise NoRangesError("sends whole files only")
             return _whole(answer)
 
@@ -162,11 +172,11 @@ class Web:
     def download(self, name: str, path: Path, came: Came) -> bool:
         """Copies a file, from where an earlier attempt broke off if the server knows ranges."""
 
-        def copy(answer: Any) -> bool:
+        def copy(answer: Response) -> bool:
             # A server that knows no ranges sends the whole file again.
-            begun = path.stat().st_size if answer.status == 206 else 0
+            begun = path.stat().st_size if answer.status_code == 206 else 0
             with path.open("ab" if begun else "wb") as out:
-                while chunk := answer.read(_CHUNK):
+                while chunk := answer.raw.read(_CHUNK, decode_content=False):
                     out.write(chunk)
                     came(len(chunk))
             _require_whole(answer, path.stat().st_size - begun)
@@ -187,13 +197,22 @@ class Web:
         return self._tried(name, attempt) is not None
 
 
-def _whole(answer: Any) -> bytes:
-    content = answer.read()
+def _reason(error: BaseException) -> str:
+    """The innermost cause, without the URL, whose query the outer ones repeat."""
+    while isinstance(inner := getattr(error, "reason", None) or (error.args or (None,))[0], BaseException):
+        error = inner
+    # "HTTPConnection(host=…, port=…): Failed to establish a new connection: …"
+    said = str(error)
+    return said.rpartition("): ")[2] or said or type(error).__name__
+
+
+def _whole(answer: Response) -> bytes:
+    content = answer.raw.read(decode_content=False)
     _require_whole(answer, len(content))
     return content
 
 
-def _require_whole(answer: Any, came: int) -> None:
+def _require_whole(answer: Response, came: int) -> None:
     length = answer.headers.get("Content-Length")
     if length and came < int(length):
         raise OSError(f"ended after {came:,} of {int(length):,} bytes")
