@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 
 from gandist.data.cache import NoRoomError
@@ -46,7 +47,7 @@ class Parts:
         ask: Callable[[str, int, int], bytes | None],
     ):
         self._here, self._bring, self._ask = here, bring, ask
-        self._open: OrderedDict[str, int] = OrderedDict()
+        self._open: OrderedDict[str, FileIO] = OrderedDict()
         self._thread: threading.Thread | None = None
         self._full = self._whole_only = False
         self._refused: GandistError | None = None
@@ -62,14 +63,14 @@ class Parts:
             if file is None:
                 away.append(number)
             else:
-                found[number] = os.pread(file, length, start)
+                found[number] = os.pread(file.fileno(), length, start)
         if away:
             self._bring_ahead(wanted[away[0]][0])
             with ThreadPoolExecutor(min(AT_ONCE, len(away))) as pool:
                 found.update(zip(away, pool.map(lambda number: self._from_afar(*wanted[number]), away), strict=True))
         return [found[number] for number in range(len(wanted))]
 
-    def _opened(self, name: str) -> int | None:
+    def _opened(self, name: str) -> FileIO | None:
         if (file := self._open.get(name)) is not None:
             self._open.move_to_end(name)
             return file
@@ -79,8 +80,8 @@ class Parts:
         if path is None:
             return None
         if len(self._open) >= OPEN:
-            os.close(self._open.popitem(last=False)[1])
-        self._open[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._open.popitem(last=False)[1].close()
+        self._open[name] = FileIO(path)
         return self._open[name]
 
     def _from_afar(self, name: str, start: int, length: int) -> bytes:
@@ -116,8 +117,3 @@ class Parts:
 
         self._thread = threading.Thread(target=fetch, name=f"fetching {name}")
         self._thread.start()
-
-    def close(self) -> None:
-        """Closes the files."""
-        while self._open:
-            os.close(self._open.popitem()[1])
