@@ -230,9 +230,9 @@ def test_an_archive_that_leads_out_is_refused(server: Web, local: Path, tmp_path
 
 
 def test_bombs_are_refused(server: Web, tmp_path: Path):
-    packed = {f"{number}.png": bytes(40 * 2**20) for number in range(3)}
+    packed = {f"{number}.png": bytes(25 * 2**20) for number in range(3)}
     server.contents["bomb.zip"] = pictures.zipped(packed, zipfile.ZIP_DEFLATED)
-    hostile.tar_bomb(tmp_path / "bomb", 100, b"0")
+    hostile.tar_bomb(tmp_path / "bomb", 80, b"0")
     server.contents["bomb.tgz"] = (tmp_path / "bomb").read_bytes()
     for name in ("bomb.zip", "bomb.tgz"):
         with pytest.raises(ConfigError, match="decompression bomb"):
