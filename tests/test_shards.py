@@ -233,6 +233,7 @@ def upload(s3: Bucket, packed: Path, name: str) -> str:
 
 
 def read_on(source: ShardedImages) -> None:
+    source.prepare(untold)
     for _ in range(1000):
         everything(source)
 
@@ -248,8 +249,13 @@ def kept(cache: Path) -> int:
     return len(list(cache.glob("*/content")))
 
 
+def untold(text: str) -> None:
+    """Not told."""
+
+
 def fill_cache(source: ShardedImages, cache: Path, most: int) -> None:
-    """Reads until so many shards are kept."""
+    """Reads until so many shards are kept, as a rank does."""
+    source.prepare(untold)
     numbers = iter(range(10**6))
 
     def one_more() -> bool:
@@ -264,6 +270,7 @@ def test_shards_in_a_bucket_are_read_at_once_and_kept(s3: Bucket, packed: Path, 
     source = opened(root)
     assert source.elsewhere == sum(shard.size for shard in source.index.shards)
     assert same(everything(source), everything(opened(packed)))
+    assert not list(cache.glob("packed*")), "a check fetches no shard"
     fill_cache(source, cache, len(source.index.shards))
     for file in pictures.contents(packed):
         if file != INDEX:

@@ -52,8 +52,11 @@ class Parts:
         self._full = self._whole_only = False
         self._refused: GandistError | None = None
 
-    def read(self, wanted: Sequence[Part]) -> list[bytes]:
-        """The parts; one is short where its file ends before. Raises what is wrong with a file that came."""
+    def read(self, wanted: Sequence[Part], keep: bool) -> list[bytes]:
+        """The parts; one is short where its file ends before. Raises what is wrong with a file that came.
+
+        keep: whether files are fetched for what is read later.
+        """
         if self._refused is not None:
             raise self._refused
         found: dict[int, bytes] = {}
@@ -65,7 +68,8 @@ class Parts:
             else:
                 found[number] = os.pread(file.fileno(), length, start)
         if away:
-            self._bring_ahead(wanted[away[0]][0])
+            if keep:
+                self._bring_ahead(wanted[away[0]][0])
             with ThreadPoolExecutor(min(AT_ONCE, len(away))) as pool:
                 found.update(zip(away, pool.map(lambda number: self._from_afar(*wanted[number]), away), strict=True))
         return [found[number] for number in range(len(wanted))]

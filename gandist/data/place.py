@@ -148,11 +148,11 @@ class Place:
         except NoRoomError as error:
             raise ConfigError(f"{self.field}: {error}") from None
 
-    def parts(self, known: Known, wanted: Sequence[Part]) -> list[bytes]:
+    def parts(self, known: Known, wanted: Sequence[Part], keep: bool = True) -> list[bytes]:
         """Parts (name, start, length) of large files in this folder, read again and again in no order.
 
         Of files behind a URL this node keeps what its cache takes, fetched in the background; parts of the others are
-        asked for one by one. known: name → bytes and SHA-256 of each file.
+        asked for one by one. known: name → bytes and SHA-256 of each file. keep: False fetches nothing ahead.
         """
         if self._parts is None:
 
@@ -167,7 +167,7 @@ class Place:
 
             self._parts = Parts(here, bring, self.read)
         try:
-            return self._parts.read(wanted)
+            return self._parts.read(wanted, keep)
         except NoRoomError as error:
             raise ConfigError(f"{self.field}: {error}; the server would need to know ranges for that") from None
 

@@ -21,7 +21,7 @@ class ShardedImages(EncodedImages):
     """Samples of the shards, in the order of the index."""
 
     def __init__(self, dataset: Shards, index: ShardIndex, place: Place):
-        self.index, self._place = index, place
+        self.index, self._place, self._prepared = index, place, False
         self._known = {shard.name: (shard.size, shard.sha256) for shard in index.shards}
         names, classes = index.class_names, index.classes
         super().__init__(dataset, str(place), len(index), index.labels, names, classes, index.fingerprint)
@@ -30,7 +30,8 @@ class ShardedImages(EncodedImages):
         self.probe(PROBED)
 
     def prepare(self, told: Callable[[str], None]) -> None:
-        """Nothing: shards come in the background from the first step on, as many as the cache of the node takes."""
+        """From now on shards come in the background, as many as the cache of the node takes."""
+        self._prepared = True
 
     def encoded(self, numbers: Sequence[int]) -> list[Encoded | Exception]:
         """The contents. Raises ConfigError if one is not what was packed."""
@@ -39,7 +40,7 @@ class ShardedImages(EncodedImages):
             (index.shards[index.shard[number]].name, int(index.start[number]), int(index.length[number]))
             for number in numbers
         ]
-        contents = self._place.parts(self._known, wanted)
+        contents = self._place.parts(self._known, wanted, keep=self._prepared)
         for number, content in zip(numbers, contents, strict=True):
             if zlib.crc32(content) != index.crc[number]:
                 short = len(content) < index.length[number]
