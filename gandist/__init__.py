@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gandist.contract.hookspecs import hookimpl
     from gandist.contract.noise import Noise
     from gandist.contract.turn import Memory, Seen, Turn, Verdict, slopes
+    from gandist.data.place import Place
     from gandist.errors import CheckpointError, ConfigError, GandistError, RunError
     from gandist.launch.run import train
     from gandist.using.load import load
@@ -49,6 +50,7 @@ _HOME = {
     "Memory": "contract.turn",
     "Noise": "contract.noise",
     "Optimizer": "contract.components",
+    "Place": "data.place",
     "Regularizer": "contract.components",
     "RunError": "errors",
     "Schedule": "contract.components",
@@ -78,6 +80,7 @@ __all__ = [
     "Memory",
     "Noise",
     "Optimizer",
+    "Place",
     "Regularizer",
     "RunError",
     "Schedule",

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gandist.evaluation.cache import cache_folder, remembered
+from gandist.data.cache import cache_folder
+from gandist.evaluation.cache import remembered
 
 
 def test_of_many_that_ask_at_once_one_makes_it(tmp_path: Path):

@@ -51,7 +51,8 @@ def test_check(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(here.rglob("*"))
     assert main(["check", "small.yaml", "--json", "cluster.workers=2"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["dataset"] == {"name": "digits", "samples": 1797, "shape": [1, 32, 32], "classes": 10}
+    facts = {"name": "digits", "samples": 1797, "shape": [1, 32, 32], "classes": 10, "elsewhere": 0}
+    assert told["dataset"] == facts
     assert told["turns"] == ["discriminator", "discriminator", "generator"]
     assert (told["images_per_step"], told["steps"], told["workers"]) == (32, 32, 2)
     assert told["parameters"].keys() == {"generator", "discriminator"}

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 import gandist
-from gandist.cli import configs, jobs, plugins, run, sweep, using  # noqa: F401  (each registers its verbs)
+from gandist.cli import configs, data, jobs, plugins, run, sweep, using  # noqa: F401  (each registers its verbs)
 from gandist.cli.app import app
 from gandist.config.compose import compose
 from gandist.config.resolve import resolve
@@ -35,13 +35,13 @@ CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - set(SWEEPS))
 COMMAND: Any = typer.main.get_command(app)
 
 VERBS = {
-    "check", "config", "doctor", "evaluate", "export", "interpolate", "jobs", "plugins", "sample", "schema", "submit",
-    "sweep", "train",
+    "check", "config", "doctor", "evaluate", "export", "interpolate", "jobs", "pack", "plugins", "sample", "schema",
+    "submit", "sweep", "train",
 }  # fmt: skip
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Component", "ConfigError", "Dataset", "Facts",
-    "GandistError", "Loss", "Memory", "Noise", "Optimizer", "Regularizer", "RunError", "Schedule", "Seen", "Source",
-    "Turn", "Verdict", "Watcher", "all_sum", "hookimpl", "load", "slopes", "train",
+    "GandistError", "Loss", "Memory", "Noise", "Optimizer", "Place", "Regularizer", "RunError", "Schedule", "Seen",
+    "Source", "Turn", "Verdict", "Watcher", "all_sum", "hookimpl", "load", "slopes", "train",
 }  # fmt: skip
 HOOKS = {
     "gandist_architectures", "gandist_augmentations", "gandist_datasets", "gandist_losses", "gandist_on_checkpoint",

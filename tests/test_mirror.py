@@ -46,12 +46,12 @@ class Recorded:
         if name == "type_name":
             return method
 
-        def asked(target: Any, *more: Any) -> Any:
+        def asked(target: Any, *more: Any, **options: Any) -> Any:
             self.asked.append((name, str(target)))
             if self.failures:
                 self.failures -= 1
                 raise OSError("Slow down\nand more about it")
-            return method(target, *more)
+            return method(target, *more, **options)
 
         return asked
 

@@ -13,7 +13,7 @@ from gandist.contract.discovery import installed
 
 ROOT = Path(__file__).parent.parent
 ORDER = (
-    "errors", "contract", "config", "training", "evaluation", "tracking", "using", "testing", "launch", "cli",
+    "errors", "contract", "config", "training", "data", "evaluation", "tracking", "using", "testing", "launch", "cli",
 )  # fmt: skip
 """Left never imports right."""
 FILES = sorted((ROOT / "gandist").rglob("*.py"))

@@ -62,6 +62,7 @@ def _summary(config: Config, opened: Opened) -> dict[str, Any]:
             "samples": facts.size,
             "shape": list(facts.shape),
             "classes": facts.classes,
+            "elsewhere": sum(stream.elsewhere for stream in opened.source.streams().values()),
         },
         "architecture": config.architecture.name,
         "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in opened.players.items()},
@@ -74,12 +75,15 @@ def _summary(config: Config, opened: Opened) -> dict[str, Any]:
 
 
 def _told(summary: dict[str, Any]) -> list[str]:
+    from gandist.data.cache import shown_size
+
     data = summary["dataset"]
     shape = "×".join(str(size) for size in data["shape"])
     classes = f", {data['classes']} classes" if data["classes"] else ", no labels"
     sizes = ", ".join(f"{name} {count:,}" for name, count in summary["parameters"].items())
+    elsewhere = f"; {shown_size(data['elsewhere'])} to fetch to each node" if data["elsewhere"] else ""
     lines = [
-        f"data set      {data['name']}: {data['samples']:,} samples of {shape}{classes}",
+        f"data set      {data['name']}: {data['samples']:,} samples of {shape}{classes}{elsewhere}",
         f"architecture  {summary['architecture']}: {sizes} parameters",
         f"loss          {summary['loss']}: {', '.join(summary['turns'])}",
         f"run           {summary['run']}: {summary['steps']:,} steps of {summary['images_per_step']:,} images",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -142,6 +142,8 @@ class Source:
     facts: Facts
     slow: ClassVar[bool] = False
     """Whether reading decodes files, so that `loaders` processes pay; in-memory sources are read in place."""
+    elsewhere: int = 0
+    """Bytes that `prepare` brings to a node on which nothing of the data lies yet."""
 
     def __len__(self) -> int:
         return self.facts.size
@@ -150,6 +152,12 @@ class Source:
     def read(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """The samples: {"real": uint8 (B, C, H, W) or float32 (B, D), "labels": int64 (B,) if there are any}."""
         raise TypeError(f"{type(self).__name__} has no read(indices)")
+
+    def prepare(self, told: Callable[[str], None]) -> None:
+        """Brings to this node what is read again and again, if it lies elsewhere; `told` hears how far it is.
+
+        Called on every rank before it trains, and by no check: until then `read` makes do without.
+        """
 
     def streams(self) -> Mapping[str, Source]:
         """The sources that are shuffled and read side by side (two domains of different sizes); usually only itself."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,18 +10,11 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from gandist.data.cache import cache_folder as cache_folder
 from gandist.training.checkpoint import write_tensors
 
 Stored = tuple[dict[str, Tensor], dict[str, str]]
 """Tensors, and short texts about them."""
-
-
-def cache_folder() -> Path:
-    """$GANDIST_CACHE, else $XDG_CACHE_HOME/gandist, else ~/.cache/gandist."""
-    if own := os.environ.get("GANDIST_CACHE"):
-        return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "gandist"
 
 
 @contextmanager

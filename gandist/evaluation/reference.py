@@ -12,7 +12,8 @@ from torch import Tensor
 
 from gandist.contract.components import Source
 from gandist.contract.facts import Facts
-from gandist.evaluation.cache import Stored, cache_folder, remembered
+from gandist.data.cache import cache_folder
+from gandist.evaluation.cache import Stored, remembered
 from gandist.evaluation.classifier import FEATURES, Classifier
 from gandist.evaluation.fitting import classify, fit, held_out, order, read
 from gandist.evaluation.statistics import frechet_distance, moment_sums, moments

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from gandist.config.resolve import resolve
+from gandist.contract.components import Source
 from gandist.errors import GandistError
 from gandist.evaluation.evaluator import Evaluator
 from gandist.launch.board import Board, Cause, RemoteBoard
@@ -26,6 +27,7 @@ from gandist.training.mirror import CHECKPOINTS, Mirror
 from gandist.training.run import RunView
 from gandist.training.staging import staging
 from gandist.training.surroundings import Announce, Surroundings
+from gandist.training.waiting import on_every_rank
 from gandist.training.writer import Writer
 
 _FOLLOW_ON = ("gloo", "nccl", "connection closed", "connection reset", "process group", "broken pipe", "socket")
@@ -104,6 +106,17 @@ class Rank:
             profile=self._payload["profile"],
             versions=self._payload["versions"],
         )
+
+    def prepare(self, source: Source) -> None:
+        """Brings the data to this node, if they lie elsewhere."""
+
+        def told(text: str) -> None:
+            self.pulse.at(f"fetching the data: {text}", 0, 0)
+
+        for stream in source.streams().values():
+            if stream.elsewhere:
+                told("looking for it on this node")
+            stream.prepare(told)
 
     def leave(self, reason: str) -> None:
         """Asks for an end with a checkpoint, and says why once."""
@@ -205,6 +218,7 @@ def _work(payload: dict[str, Any], number: int, world: int, find_device: Callabl
             rank.settle(stack)
             rank.pulse.at("opening the data set", 0, 0)
             source = rank.config.dataset.open()
+            on_every_rank(lambda: rank.prepare(source))
             device = find_device()
             evaluator = Evaluator(rank.config, source, device) if rank.config.evaluate.every else None
             if payload["joined"] and rank.config.cluster.most_workers:

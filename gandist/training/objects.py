@@ -19,8 +19,25 @@ _CHUNK = 4 * 2**20
 T = TypeVar("T")
 
 
+def tried(place: str, request: Callable[[], T], final: tuple[type[OSError], ...] = (FileNotFoundError,)) -> T:
+    """What `request()` returns, tried again after an OSError that is none of the `final` ones.
+
+    Raises OSError, which names the place, when it has failed ATTEMPTS times in a row.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return request()
+        except final:
+            raise
+        except OSError as error:
+            if attempt == ATTEMPTS - 1:
+                raise OSError(f"{place}: {_first_line(error)}") from error
+            time.sleep(PAUSE * 2**attempt)
+    raise AssertionError("every attempt returns or raises")
+
+
 class Objects:
-    """What lies below a URL, by names relative to it ("checkpoints/step-00001000/manifest.json").
+    """What lies below a URL, by names relative to it ("checkpoints/step-00001000/manifest.json"), byte for byte.
 
     Raises ConfigError for a URL that holds credentials or that pyarrow cannot read. Everything raises OSError, which
     names the URL without its query, when the storage has failed ATTEMPTS times in a row.
@@ -40,34 +57,48 @@ class Objects:
             raise ConfigError(f"{self.place}: {_first_line(error)}") from error
 
     def _tried(self, request: Callable[[], T]) -> T:
-        for attempt in range(ATTEMPTS):
-            try:
-                return request()
-            except FileNotFoundError:
-                raise
-            except OSError as error:
-                if attempt == ATTEMPTS - 1:
-                    raise OSError(f"{self.place}: {_first_line(error)}") from error
-                time.sleep(PAUSE * 2**attempt)
-        raise AssertionError("every attempt returns or raises")
+        return tried(self.place, request)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
 
     def list(self, under: str = "") -> dict[str, int]:
         """Name → size of all files below `under`."""
+        return {name: size for name, (size, _) in self.describe(under).items()}
+
+    def describe(self, under: str = "") -> dict[str, tuple[int, str]]:
+        """Name → size and time of change of all files below `under`."""
         from pyarrow import fs
 
         selector = fs.FileSelector(self._path(under), recursive=True, allow_not_found=True)
         found = self._tried(lambda: self._files.get_file_info(selector))
-        return {info.path[len(self._root) + 1 :]: info.size for info in found if info.type == fs.FileType.File}
+        return {info.path[len(self._root) + 1 :]: _described(info) for info in found if info.type == fs.FileType.File}
+
+    def stat(self, name: str) -> tuple[int, str] | None:
+        """Size and time of change of a file, or None if there is none."""
+        from pyarrow import fs
+
+        info = self._tried(lambda: self._files.get_file_info(self._path(name)))
+        return _described(info) if info.type == fs.FileType.File else None
 
     def read(self, name: str) -> bytes | None:
         """The content of a small file, or None if there is none."""
 
         def request() -> bytes:
-            with self._files.open_input_stream(self._path(name)) as stream:
+            with self._files.open_input_stream(self._path(name), compression=None) as stream:
                 return stream.read()
+
+        try:
+            return self._tried(request)
+        except FileNotFoundError:
+            return None
+
+    def part(self, name: str, start: int, length: int | None) -> bytes | None:
+        """`length` bytes of a file from `start` on, fewer at its end, or all the rest; None if there is no file."""
+
+        def request() -> bytes:
+            with self._files.open_input_file(self._path(name)) as file:
+                return file.read_at(file.size() - start if length is None else length, start)
 
         try:
             return self._tried(request)
@@ -83,12 +114,14 @@ class Objects:
 
         self._tried(request)
 
-    def download(self, name: str, path: Path) -> bool:
-        """Copies a file to `path`; False if there is none."""
+    def download(self, name: str, path: Path, came: Callable[[int], None] = lambda size: None) -> bool:
+        """Copies a file to `path`; False if there is none. came: told of every so many bytes."""
 
         def request() -> None:
-            with self._files.open_input_stream(self._path(name)) as stream, path.open("wb") as file:
-                shutil.copyfileobj(stream, file, _CHUNK)
+            with self._files.open_input_stream(self._path(name), compression=None) as stream, path.open("wb") as file:
+                while chunk := stream.read(_CHUNK):
+                    file.write(chunk)
+                    came(len(chunk))
 
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -111,7 +144,7 @@ class Objects:
         if self._files.type_name == "local":
             # Only these folders must be made before there is something in them.
             self._files.create_dir(self._path(name).rpartition("/")[0])
-        return self._files.open_output_stream(self._path(name))
+        return self._files.open_output_stream(self._path(name), compression=None)
 
     def copy(self, name: str, other: Objects) -> None:
         """Copies a file to the same name below another URL of the same bucket, without bringing it here."""
@@ -144,6 +177,10 @@ class Objects:
             self._tried(request)
         except FileNotFoundError:
             return
+
+
+def _described(info: Any) -> tuple[int, str]:
+    return info.size, str(info.mtime_ns or "")
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -50,6 +51,28 @@ def on_rank_0(work: Callable[[], T]) -> T:
     if box[0].error is not None:
         raise box[0].error
     return box[0].value  # type: ignore[return-value]
+
+
+def on_every_rank(work: Callable[[], None]) -> None:
+    """Does `work()` on every rank at once, and returns when all are done; what it raises on one is raised on all.
+
+    As `on_rank_0`, however long it takes; all ranks must call it.
+    """
+    if not distributed():
+        return work()
+    outcomes: list[_Outcome] = []
+    threading.Thread(target=_keep, args=(work, outcomes), name="on every rank", daemon=True).start()
+    waited, seen = 0.0, list[_Outcome | None]([None])
+    while not all(seen):
+        pause = QUICK if waited < LATER else SLOW
+        waited += pause
+        time.sleep(pause)
+        seen = [None] * dist.get_world_size()
+        dist.all_gather_object(seen, outcomes[0] if outcomes else None)
+        # At once: where one has failed, the others need not finish.
+        for outcome in seen:
+            if outcome is not None and outcome.error is not None:
+                raise outcome.error
 
 
 def _keep(work: Callable[[], object], outcomes: list[_Outcome]) -> None:

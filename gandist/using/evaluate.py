@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,10 @@ def evaluate(
     wanted = {"metrics": tuple(metrics) if metrics is not None else None, "count": len(pictures) if pictures else count}
     section = trained.config.evaluate.model_copy(update={k: v for k, v in wanted.items() if v is not None})
     config = trained.config.model_copy(update={"evaluate": section})
-    evaluator = Evaluator(config, config.dataset.open(), device)
+    source = config.dataset.open()
+    for stream in source.streams().values():
+        stream.prepare(lambda text: print(f"fetching the data, {text}", file=sys.stderr))
+    evaluator = Evaluator(config, source, device)
     other = load(against, device) if against is not None else None
     if other is not None and other.facts.shape != trained.facts.shape:
         raise ConfigError(f"{against}: makes samples of shape {other.facts.shape}, {run} of {trained.facts.shape}")

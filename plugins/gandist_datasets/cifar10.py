@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from gandist import ConfigError, Dataset, Source
+from gandist import ConfigError, Dataset, Place, Source
 from gandist_datasets.arrays import Arrays
 from gandist_datasets.files import Remote, Server, download
 from gandist_datasets.folders import Root, cache_folder, existing_folder
@@ -34,7 +34,7 @@ class Cifar10(Dataset):
     name: ClassVar[str] = "cifar10"
 
     root: Root | None = None
-    """Folder with cifar-10-binary.tar.gz or what it holds; null downloads to datasets/cifar10 in the cache folder."""
+    """Folder or URL of cifar-10-binary.tar.gz or what it holds; null downloads to datasets/cifar10 in the cache."""
     url: Server | None = None
     """Another server to download from: what stands before the file's name."""
     split: Literal["train", "test"] = "train"
@@ -57,7 +57,10 @@ class Cifar10(Dataset):
         if self.root is None:
             servers = (self.url,) if self.url else SERVERS
             return download(ARCHIVE, cache_folder() / "datasets" / self.name, servers)
-        root = existing_folder(self.root)
+        place = Place(self.root)
+        if place.is_url and not place.is_archive and (archive := place.file(ARCHIVE.name)) is not None:
+            return archive
+        root = place.fetch() if place.is_url else existing_folder(self.root)
         for folder in (root / FOLDER, root):
             if all((folder / file).is_file() for file in BATCHES[self.split]):
                 return folder

@@ -9,10 +9,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from gandist import ConfigError
+from gandist import ConfigError, Place
 
-Root = Annotated[str, AfterValidator(lambda root: str(Path(root).expanduser().absolute()))]
-"""A path made absolute where the config is read, because workers run in other directories."""
+Root = Annotated[str, AfterValidator(Place.root)]
+"""A URL, or a path made absolute where the config is read, because workers run in other directories."""
 
 
 def cache_folder() -> Path:

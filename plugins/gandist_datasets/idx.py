@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from gandist import ConfigError, Dataset, Source
+from gandist import ConfigError, Dataset, Place, Source
 from gandist_datasets.arrays import Arrays
 from gandist_datasets.folders import Root, existing_folder
 from gandist_datasets.images import pad, resize
@@ -56,10 +56,13 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 def find_idx(root: str, file: str) -> Path:
     """The path of `file`, or of `file`.gz, in `root`. Raises ConfigError that names both if it is missing."""
-    folder = existing_folder(root)
-    for path in (folder / file, folder / f"{file}.gz"):
-        if path.is_file():
+    place = Place(root)
+    for name in (file, f"{file}.gz"):
+        if (path := place.file(name)) is not None:
             return path
+    if place.is_url:
+        raise ConfigError(f"dataset.root: there is no {file} (or {file}.gz) at {place}; is the URL right?")
+    folder = existing_folder(root)
     others = sorted(path.name for path in folder.iterdir() if "ubyte" in path.name or "idx" in path.name)
     there = f"it has {', '.join(others[:6])}" if others else "it has no IDX files"
     raise ConfigError(f"dataset.root: there is no {file} (or {file}.gz) in {folder}; {there}")
@@ -143,7 +146,7 @@ class Idx(IdxImages):
     name: ClassVar[str] = "idx"
 
     root: Root
-    """Folder that holds the files, gzipped or not."""
+    """Folder that holds the files, gzipped or not, or its URL."""
     images: str | None = None
     """Name of the file with the images; null goes by `split`."""
     labels: str | None = None

@@ -18,7 +18,7 @@ class Preset(IdxImages):
     names: ClassVar[tuple[str, ...]]
 
     root: Root | None = None
-    """Folder that holds the four files, gzipped or not; null downloads them to datasets/NAME in the cache folder."""
+    """Folder with the four files, gzipped or not, or its URL; null downloads them to datasets/NAME in the cache."""
     url: Server | None = None
     """Another server to download from: what stands before the files' names."""
 
