@@ -38,10 +38,15 @@ CASES = [
     Case(
         "unknown section",
         ["good.yaml", "trian.images=3"],
-        ["  trian ", "unknown key; did you mean train?", "architecture, cluster"],
+        ["  trian ", "unknown key; did you mean train?", "architecture, augmentations, cluster"],
     ),
     key("unknown key", "train.bach_size=3", "did you mean batch_size?", "train takes:", "command line"),
-    key("unknown nested key", "train.ema.halflife=3", "did you mean half_life?", "train.ema takes: half_life, ramp_up"),
+    key(
+        "unknown nested key",
+        "train.ema.halflife=3",
+        "did you mean half_life?",
+        "train.ema takes: anneal, half_life, ramp_up",
+    ),
     key("unknown key of a component", "architecture.widht=3", "did you mean width?", "mlp takes:"),
     key(
         "unknown key of a regularizer", "loss.regularizers=[{name: r1, wieght: 3}]", "did you mean weight?", "r1 takes"
@@ -54,7 +59,12 @@ CASES = [
         "unknown data set", "dataset.name=gausians", "unknown dataset 'gausians'", "did you mean 'gaussians'?", "digits"
     ),
     key("unknown loss", "loss=wgangp", "unknown loss 'wgangp'; did you mean 'wgan-gp'?", "(gandist plugins)"),
-    key("unknown regularizer", "loss.regularizers=[r2d2]", "unknown regularizer 'r2d2'", "installed: gradient-penalty"),
+    key(
+        "unknown regularizer",
+        "loss.regularizers=[r2d2]",
+        "unknown regularizer 'r2d2'",
+        "installed: auxiliary-classifier",
+    ),
     key("unknown watcher", "tracking.wanbd={}", "unknown watcher 'wanbd'; did you mean 'wandb'?"),
     key("unknown metric", "evaluate={every: 1, metrics: [frechett]}", "evaluate", "did you mean frechet?"),
     key(

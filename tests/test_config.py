@@ -209,7 +209,7 @@ def test_the_json_schema_is_valid_and_takes_our_configs() -> None:
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    files = sorted(CONFIGS.rglob("*.yaml"))
+    files = sorted(set(CONFIGS.rglob("*.yaml")) - set(CONFIGS.glob("sweep-*.yaml")))
     assert files
     for file in files:
         mapping = read_yaml(file).mapping

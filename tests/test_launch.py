@@ -53,7 +53,8 @@ def saved(folder: Path, step: int) -> bool:
     return (folder / "checkpoints" / f"step-{step:08d}").is_dir()
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_worker_changes_nothing(tmp_path: Path, how: signal.Signals):
     """One of two Ray workers killed in mid-run: the run finishes by itself with the same bits."""
     process = start("train", write(tmp_path, config(2)), cwd=tmp_path)

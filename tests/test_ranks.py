@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from gandist import Loss
+from gandist.config.schema import Config
 from gandist.contract.discovery import installed
 from tests.ranks import train_on_ranks
 
@@ -24,14 +25,14 @@ R1 = {"regularizers": [{"name": "r1", "weight": 0.1, "every": 2}]}
 
 def config(parts: dict[str, Any], loss: dict[str, Any], **train: Any) -> dict[str, Any]:
     batch = train.setdefault("batch_size", 8)
-    turns = 5 if loss["name"] == "wgan-gp" else 1
+    batches = sum(Config.model_validate({"run": {"name": "any"}, **parts, "loss": loss}).loss.fresh_batches)
     sgd = {"name": "sgd", "lr": 0.02}
     return {
         "run": {"name": "equal", "seed": 3},
         **parts,
         "loss": loss,
         "optimizer": {"generator": sgd, "discriminator": sgd},
-        "train": {"images": batch * turns * STEPS, "save_every": 0, "sample_every": 0, **train},
+        "train": {"images": batch * batches * STEPS, "save_every": 0, "sample_every": 0, **train},
         "tracking": {"metrics": {}, "grids": {}, "wandb": {}},
     }
 

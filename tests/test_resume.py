@@ -56,7 +56,7 @@ def kill_after(world: int, folder: Path, scratch: Path, step: int) -> None:
     kill_tree(process)
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("world", [1, pytest.param(2, marks=pytest.mark.slow), 3])
 def test_killed_run_goes_on_bit_for_bit(tmp_path: Path, world: int):
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     train_on_ranks(world, [{"config": config(), "folder": str(straight)}])

@@ -25,11 +25,10 @@ from gandist.launch.desk import Desk
 from gandist.launch.home import Home
 from gandist.launch.job_server import Job, JobServer
 from gandist.launch.portable import portable
-from gandist.launch.ray_cluster import fit
 from gandist.launch.run import _watched
 from gandist.launch.shipping import used
 from gandist.launch.submit import Options, read_environment, resume
-from gandist.launch.worker import work
+from gandist.launch.worker import work_here
 from gandist.training.run import RunView
 
 CONFIG = {
@@ -195,10 +194,10 @@ def test_a_worker_that_lacks_a_plugin_says_on_which_node(tmp_path: Path):
     """As on a node that came after the others were asked."""
     config = resolve(compose({**CONFIG, "cluster": {"workers": 0}}))
     plain = {**config.model_dump(mode="json"), "loss": {"name": "not-there"}}
-    payload = {"config": plain, "folder": str(tmp_path), "url": None, "cwd": str(tmp_path)}
     board = Board()
+    payload = {"config": plain, "folder": str(tmp_path), "url": None, "cwd": str(tmp_path), "board": board}
     with pytest.raises(ConfigError):
-        fit(work, payload, board, config, gpu=False, storage=str(tmp_path), local=True)
+        work_here(payload, gpu=False)
     (cause,) = board.causes
     assert cause.final
     assert cause.text.startswith(f"node {socket.gethostname()}: ")

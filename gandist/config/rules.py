@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from gandist.config.schema import Config
 from gandist.contract.component import Component
 from gandist.contract.components import Regularizer, Source
 from gandist.contract.noise import Noise
+from gandist.contract.turn import Verdict
 from gandist.errors import did_you_mean
 
 
@@ -130,7 +132,7 @@ def generator_fits_data(parts: Parts) -> Iterator[Problem]:
                     f"has {_shape(facts.shape)}; set dataset.size, or choose another architecture",
                 )
             elif discriminator is not None:
-                discriminator(made, labels)
+                yield from _classes_are_trained(parts, discriminator(made, labels))
     except RuntimeError as error:
         yield Problem(
             "architecture",
@@ -140,6 +142,25 @@ def generator_fits_data(parts: Parts) -> Iterator[Problem]:
     finally:
         for player, was in training.items():
             player.train(was)
+
+
+def _classes_are_trained(parts: Parts, answer: Any) -> Iterator[Problem]:
+    """Class logits are there for whoever reads them, and are read where they are there."""
+    name = parts.config.architecture.name
+    there = isinstance(answer, Verdict) and answer.classes is not None
+    reading = [component.name for component in parts.methods if component.uses_classes]
+    if reading and not there:
+        yield Problem(
+            "architecture",
+            f"{reading[0]} reads class logits, which {name} does not return so; choose one that does, such as "
+            f"dcgan with conditioning: auxiliary-classifier, or leave out {reading[0]}",
+        )
+    if there and not reading:
+        yield Problem(
+            "architecture",
+            f"{name} returns class logits that nothing trains; add the regularizer auxiliary-classifier, or choose "
+            f"another conditioning",
+        )
 
 
 def regularizers_take_part(parts: Parts) -> Iterator[Problem]:

@@ -50,6 +50,8 @@ class Component(BaseModel):
     """Is not a mean over samples, and reaches the other ranks' rows through turn.everyone; excludes micro-batches."""
     skips_parameters: ClassVar[bool] = False
     """Some turns leave parameters of the acting player without a gradient."""
+    uses_classes: ClassVar[bool] = False
+    """Reads the class logits of the discriminator's verdict."""
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Attributes that players must have, {"generator": ("mapping",)}; checked when the players are built."""
 

@@ -16,6 +16,7 @@ class AuxiliaryClassifier(Regularizer):
     """
 
     name: ClassVar[str] = "auxiliary-classifier"
+    uses_classes: ClassVar[bool] = True
 
     def refuse(self, facts: Facts) -> str | None:
         """Classes need labels."""
