@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Source,
         Watcher,
     )
+    from gandist.contract.discovery import defined_in
     from gandist.contract.facts import Facts
     from gandist.contract.hookspecs import hookimpl
     from gandist.contract.noise import Noise
@@ -60,6 +61,7 @@ _HOME = {
     "Verdict": "contract.turn",
     "Watcher": "contract.components",
     "all_sum": "contract.collective",
+    "defined_in": "contract.discovery",
     "hookimpl": "contract.hookspecs",
     "load": "using.load",
     "slopes": "contract.turn",
@@ -90,6 +92,7 @@ __all__ = [
     "Verdict",
     "Watcher",
     "all_sum",
+    "defined_in",
     "hookimpl",
     "load",
     "slopes",

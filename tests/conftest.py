@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.machines import Unavailable, require
+
 torch.set_num_threads(1)
 
 
@@ -24,3 +26,13 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("GANDIST_TEST_DATA names no folder with fashion-mnist/ and photos/")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all hosts in namespaces see."""
+    try:
+        require()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    return tmp_path_factory.mktemp("share")

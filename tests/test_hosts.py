@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from tests.hosts import Hosts, Unavailable
-from tests.machines import require
+from tests.hosts import Hosts
 from tests.on_hosts import SIZE, RunOnHosts
 from tests.processes import install
 from tests.ranks import train_on_ranks
@@ -23,16 +22,6 @@ pytestmark = pytest.mark.slow
 STEPS, EVERY, BATCH = 250, 50, 16
 """Two epochs and a bit of the digits."""
 SGD = {"name": "sgd", "lr": 0.02}
-
-
-@pytest.fixture(scope="module")
-def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all hosts see."""
-    try:
-        require()
-    except Unavailable as reason:
-        pytest.skip(str(reason))
-    return tmp_path_factory.mktemp("share")
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.hosts import HEAD, Hosts, Unavailable
-from tests.machines import require
+from tests.hosts import HEAD, Hosts
 from tests.on_hosts import Record
 from tests.processes import install
 
@@ -25,16 +24,6 @@ LAPTOP = "h3"
 STEPS, EVERY, BATCH = 250, 50, 16
 GANDIST = [sys.executable, "-m", "gandist"]
 ROOT = str(Path(__file__).parents[1])
-
-
-@pytest.fixture(scope="module")
-def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all hosts see."""
-    try:
-        require()
-    except Unavailable as reason:
-        pytest.skip(str(reason))
-    return tmp_path_factory.mktemp("share")
 
 
 @pytest.fixture(scope="module")

@@ -12,24 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.hosts import HEAD, Hosts, Unavailable
-from tests.machines import require
+from tests.hosts import HEAD, Hosts
 from tests.on_hosts import RunOnHosts
 from tests.processes import install
 
 pytestmark = pytest.mark.slow
 
 PLUGIN = "from gandist import Loss\n"
-
-
-@pytest.fixture(scope="module")
-def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all hosts see."""
-    try:
-        require()
-    except Unavailable as reason:
-        pytest.skip(str(reason))
-    return tmp_path_factory.mktemp("share")
 
 
 @pytest.fixture(scope="module")

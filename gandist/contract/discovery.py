@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import os
+import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 from pydantic_core import PydanticCustomError
@@ -17,6 +19,8 @@ from gandist.contract import hookspecs
 from gandist.contract.component import Component
 from gandist.contract.components import KINDS
 from gandist.errors import ConfigError, did_you_mean, nearest
+
+Kind = TypeVar("Kind", bound=Component)
 
 
 @dataclass
@@ -85,6 +89,25 @@ def _refusal(text: str) -> PydanticCustomError:
 
 def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
+
+
+def defined_in(package: str, kind: type[Kind]) -> list[type[Kind]]:
+    """The named components of a kind that the modules of a package define, not those that they merely import.
+
+    package: its name, `__name__` in its `__init__`. A hook that returns this needs no list: a new component is a new
+    file.
+    """
+    paths = import_module(package).__path__
+    modules = [import_module(f"{package}.{module.name}") for module in pkgutil.iter_modules(paths)]
+    return [
+        found
+        for module in modules
+        for found in vars(module).values()
+        if isinstance(found, type)
+        and issubclass(found, kind)
+        and found.__module__ == module.__name__
+        and not found.abstract()
+    ]
 
 
 def disabled_plugins() -> set[str]:

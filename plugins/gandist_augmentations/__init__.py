@@ -1,12 +1,9 @@
-"""Augmentations of what the discriminator judges, a paper's method in a file of its own."""
+"""Augmentations, a paper's method in a file of its own; every module of this package is looked through."""
 
-from gandist import Augmentation, hookimpl
-from gandist_augmentations.ada import Ada
-from gandist_augmentations.diffaugment import DiffAugment
-from gandist_augmentations.flips import Flips
+from gandist import Augmentation, defined_in, hookimpl
 
 
 @hookimpl
 def gandist_augmentations() -> list[type[Augmentation]]:
     """All of this package."""
-    return [Ada, DiffAugment, Flips]
+    return defined_in(__name__, Augmentation)
