@@ -23,7 +23,7 @@ from gandist_architectures.style_layers import (
 )
 from torch import Tensor, nn
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error::UserWarning")
 DOUBLE = torch.float64
 
 

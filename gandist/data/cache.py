@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -71,14 +72,14 @@ class _Entry:
 
 
 class Held:
-    """Says that this process uses a group, until it is closed or the process ends, however it ends."""
+    """Says that this process uses a group, until it is closed, forgotten, or the process ends, however it ends."""
 
     def __init__(self, file: IO[Any]):
-        self._file = file
+        self._let_go = weakref.finalize(self, file.close)
 
     def close(self) -> None:
         """Lets go."""
-        self._file.close()
+        self._let_go()
 
 
 class Cache:
