@@ -24,6 +24,7 @@ def test_loss(loss):
     check_loss(loss())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", registered(Loss))
 def test_loss_on_points_without_labels_and_with_regularizers(loss):
     lazy = [regularizer(weight=0.1, every=2) for regularizer in installed().components(Regularizer)]
