@@ -1,14 +1,12 @@
-"""Every loss with every image architecture on real images: each pair on two ranks, and each alone as users train it.
+"""Every loss and every image architecture, as a user trains them: real images, two Ray workers.
 
-A pair is trained by two gloo ranks without Ray, all pairs in one go; the command on two Ray workers is typed once for
-each loss and once for each architecture.
+Each stands in one pair at least; tests/test_zoo.py plays all pairs, without Ray.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ import yaml
 from gandist import Loss
 from gandist.contract.discovery import installed
 from tests.processes import run
-from tests.ranks import train_on_ranks
 
 STEPS = 4
 ARCHITECTURES = {
@@ -30,7 +27,6 @@ ARCHITECTURES = {
     "r3gan": (32, {"width": 16, "latent": 16, "blocks": 1}),
 }
 LOSSES = {loss.name: sum(loss().fresh_batches) for loss in installed().components(Loss)}
-PAIRS = list(product(LOSSES, ARCHITECTURES))
 LONGER = max(len(LOSSES), len(ARCHITECTURES))
 TYPED = [(list(LOSSES)[n % len(LOSSES)], list(ARCHITECTURES)[n % len(ARCHITECTURES)]) for n in range(LONGER)]
 """Pairs in which each loss and each architecture stands at least once."""
@@ -60,24 +56,9 @@ def require_trained(folder: Path) -> None:
     assert (folder / "generator.safetensors").is_file()
 
 
-@pytest.fixture(scope="module")
-def trained(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("pairs")
-    train_on_ranks(2, [{"config": config(*pair, data_folder), "folder": str(place / "-".join(pair))} for pair in PAIRS])
-    return place
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("loss", "architecture"), PAIRS)
-def test_every_loss_trains_every_architecture(trained: Path, loss: str, architecture: str):
-    folder = trained / f"{loss}-{architecture}"
-    assert not list(folder.glob("error-*.txt")), (folder / "error-0.txt").read_text()
-    require_trained(folder)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("loss", "architecture"), TYPED)
-def test_the_command_trains_them(tmp_path: Path, data_folder: Path, loss: str, architecture: str):
+def test_every_loss_and_every_architecture_trains(tmp_path: Path, data_folder: Path, loss: str, architecture: str):
     (tmp_path / "pair.yaml").write_text(yaml.safe_dump(config(loss, architecture, data_folder)))
     ended = run("train", "pair.yaml", "--workers", "2", "--json", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr

@@ -132,7 +132,7 @@ def generator_fits_data(parts: Parts) -> Iterator[Problem]:
                     f"has {_shape(facts.shape)}; set dataset.size, or choose another architecture",
                 )
             elif discriminator is not None:
-                yield from _classes_are_trained(parts, discriminator(made, labels))
+                yield from _classes_are_there(parts, discriminator(made, labels))
     except RuntimeError as error:
         yield Problem(
             "architecture",
@@ -144,23 +144,17 @@ def generator_fits_data(parts: Parts) -> Iterator[Problem]:
             player.train(was)
 
 
-def _classes_are_trained(parts: Parts, answer: Any) -> Iterator[Problem]:
-    """Class logits are there for whoever reads them, and are read where they are there."""
-    name = parts.config.architecture.name
+def _classes_are_there(parts: Parts, answer: Any) -> Iterator[Problem]:
+    """Who reads class logits gets some."""
     there = isinstance(answer, Verdict) and answer.classes is not None
-    reading = [component.name for component in parts.methods if component.uses_classes]
-    if reading and not there:
-        yield Problem(
-            "architecture",
-            f"{reading[0]} reads class logits, which {name} does not return so; choose one that does, such as "
-            f"dcgan with conditioning: auxiliary-classifier, or leave out {reading[0]}",
-        )
-    if there and not reading:
-        yield Problem(
-            "architecture",
-            f"{name} returns class logits that nothing trains; add the regularizer auxiliary-classifier, or choose "
-            f"another conditioning",
-        )
+    for component in parts.methods:
+        if component.uses_classes and not there:
+            yield Problem(
+                "architecture",
+                f"{component.name} reads class logits, which {parts.config.architecture.name} does not return so; "
+                f"choose one that does, such as dcgan with conditioning: auxiliary-classifier, or leave out "
+                f"{component.name}",
+            )
 
 
 def regularizers_take_part(parts: Parts) -> Iterator[Problem]:
