@@ -95,18 +95,20 @@ def test_a_run_is_on_the_train_page_and_its_values_on_the_prometheus_page(tmp_pa
     parts = seconds()
     assert {"step", "data", "discriminator", "generator", "checkpoint"} <= parts.keys()
     assert parts["step"] == pytest.approx(sum(value for key, value in parts.items() if key != "step"), rel=0.5)
-    shown = json.loads(cluster.get(cluster.dashboard, "/api/train/v2/runs/v1") or "{}")
-    (one,) = [each for each in shown["train_runs"] if each["name"] == "seen"]
-    assert one["status"] == "RUNNING"
+
+    def status() -> str:
+        # "" while a busy dashboard has not answered.
+        shown = json.loads(cluster.get(cluster.dashboard, "/api/train/v2/runs/v1") or '{"train_runs": []}')
+        return "".join(each["status"] for each in shown["train_runs"] if each["name"] == "seen")
+
+    wait_for(lambda: status() == "RUNNING", process, "the run on the Train page", 60)
     process.terminate()
     process.communicate(timeout=120)
     assert process.returncode == 3, (tmp_path / "stderr.txt").read_text()
-    deadline = time.monotonic() + 30
-    while one["status"] == "RUNNING" and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while status() != "FINISHED":
+        assert time.monotonic() < deadline, status()
         time.sleep(0.5)
-        shown = json.loads(cluster.get(cluster.dashboard, "/api/train/v2/runs/v1") or "{}")
-        (one,) = [each for each in shown["train_runs"] if each["name"] == "seen"]
-    assert one["status"] == "FINISHED"
 
 
 @pytest.mark.slow
