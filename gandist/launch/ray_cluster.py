@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from gandist.config.schema import Config
@@ -64,7 +65,9 @@ def local_ray(workers: int, gpus: int) -> Iterator[None]:
         object_store_memory=100 * 2**20,
     )
     try:
-        yield
+        # Ray prints what a raylet tells it, such as a lost node, and stdout is for the result of the command.
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         ray.shutdown()
 
@@ -100,7 +103,9 @@ def joined_ray(address: str) -> Iterator[None]:
             f"--address {address}: no Ray cluster answers there ({first}); is its head up (ray status)?"
         ) from error
     try:
-        yield
+        # Ray prints what a raylet tells it, such as a lost node, and stdout is for the result of the command.
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         ray.shutdown()
 
