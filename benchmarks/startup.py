@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from phases import compared
 
 PHASES = ("imports and checks", "Ray up", "workers up", "first step")
 ENDS = (("starting Ray",), ("starting the workers",), ("opening the data set", "training"))
@@ -67,13 +68,8 @@ def measure(contestant: Contestant) -> list[float]:
     return [end - start for start, end in zip([0.0, *ends], ends, strict=False)]
 
 
-def told(values: list[float]) -> str:
-    """Median and range."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-
-
 def main() -> int:
-    """Measures and prints. Returns 0 if the median ratio keeps within the target, else 1."""
+    """Measures and prints. Returns 0 if the target is reached, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     standard = Path(__file__).parents[1] / "configs/digits.yaml"
     parser.add_argument("config", metavar="CONFIG", nargs="?", default=str(standard), help="default: configs/digits")
@@ -82,24 +78,12 @@ def main() -> int:
     if given.rounds < 1:
         parser.error("--rounds must be at least 1")
     contestants = (gandist, minimal)
-    rounds: dict[str, list[list[float]]] = {contestant.__name__: [] for contestant in contestants}
-    for number in range(given.rounds + 1):
-        for contestant in contestants if number % 2 == 0 else contestants[::-1]:
-            with tempfile.TemporaryDirectory() as folder:
-                phases = measure(contestant(given.config, Path(folder)))
-            if number:
-                rounds[contestant.__name__].append(phases)
-                print(f"round {number}: {contestant.__name__} {sum(phases):.2f} s", flush=True)
-    print(f"{'seconds':<20}{'gandist':<26}minimal script")
-    for row, phase in enumerate(PHASES):
-        gandists, minimals = (told([phases[row] for phases in found]) for found in rounds.values())
-        print(f"{phase:<20}{gandists:<26}{minimals}")
-    whole = {name: [sum(phases) for phases in found] for name, found in rounds.items()}
-    print(f"{'whole':<20}{told(whole['gandist']):<26}{told(whole['minimal'])}")
-    ratios = [ours / theirs for ours, theirs in zip(whole["gandist"], whole["minimal"], strict=True)]
-    reached = statistics.median(ratios) <= TARGET
-    print(f"ratio {told(ratios)}; target: at most {TARGET:.2f}; {'reached' if reached else 'missed'}")
-    return 0 if reached else 1
+
+    def seconds(which: int) -> list[float]:
+        with tempfile.TemporaryDirectory() as folder:
+            return measure(contestants[which](given.config, Path(folder)))
+
+    return compared(("gandist", "minimal script"), PHASES, given.rounds, TARGET, seconds)
 
 
 if __name__ == "__main__":

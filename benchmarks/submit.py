@@ -11,7 +11,6 @@ import argparse
 import os
 import secrets
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from phases import compared
 
 PHASES = ("command", "driver begins", "joined", "workers up", "first step")
 TARGET, LIMIT = 1.3, 180.0
@@ -120,13 +121,8 @@ def measure(contestant: Contestant, session: Path, environment: Mapping[str, str
     return [end - start for start, end in zip([0.0, *ends], ends, strict=False)]
 
 
-def told(values: list[float]) -> str:
-    """Median and range."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-
-
 def main() -> int:
-    """Measures and prints. Returns 0 if the median ratio keeps within the target, else 1."""
+    """Measures and prints. Returns 0 if the target is reached, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     standard = Path(__file__).parents[1] / "configs/digits.yaml"
     parser.add_argument("config", metavar="CONFIG", nargs="?", default=str(standard), help="default: configs/digits")
@@ -137,27 +133,14 @@ def main() -> int:
     # The cluster must not outlive a benchmark that is ended from outside.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     contestants = (gandist, bare)
-    rounds: dict[str, list[list[float]]] = {contestant.__name__: [] for contestant in contestants}
     # Short, since the names of Ray's sockets begin with it.
     with tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as session, cluster(Path(session)) as environment:
-        for number in range(given.rounds + 1):
-            for contestant in contestants if number % 2 == 0 else contestants[::-1]:
-                with tempfile.TemporaryDirectory() as folder:
-                    phases = measure(contestant(given.config, Path(folder)), Path(session), environment)
-                if number:
-                    rounds[contestant.__name__].append(phases)
-                    split = " + ".join(f"{phase:.2f}" for phase in phases)
-                    print(f"round {number}: {contestant.__name__} {sum(phases):.2f} s = {split}", flush=True)
-    print(f"{'seconds':<20}{'gandist submit':<26}ray job submit")
-    for row, phase in enumerate(PHASES):
-        ours, theirs = (told([phases[row] for phases in found]) for found in rounds.values())
-        print(f"{phase:<20}{ours:<26}{theirs}")
-    whole = {name: [sum(phases) for phases in found] for name, found in rounds.items()}
-    print(f"{'whole':<20}{told(whole['gandist']):<26}{told(whole['bare'])}")
-    ratios = [ours / theirs for ours, theirs in zip(whole["gandist"], whole["bare"], strict=True)]
-    reached = statistics.median(ratios) <= TARGET
-    print(f"ratio {told(ratios)}; target: at most {TARGET:.2f}; {'reached' if reached else 'missed'}")
-    return 0 if reached else 1
+
+        def seconds(which: int) -> list[float]:
+            with tempfile.TemporaryDirectory() as folder:
+                return measure(contestants[which](given.config, Path(folder)), Path(session), environment)
+
+        return compared(("gandist submit", "ray job submit"), PHASES, given.rounds, TARGET, seconds)
 
 
 if __name__ == "__main__":

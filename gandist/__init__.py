@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gandist.contract.hookspecs import hookimpl
     from gandist.contract.noise import Noise
     from gandist.contract.turn import Memory, Seen, Turn, Verdict, slopes
+    from gandist.data.cache import cache_folder
     from gandist.data.place import Place
     from gandist.errors import CheckpointError, ConfigError, GandistError, RunError
     from gandist.launch.run import train
@@ -61,6 +62,7 @@ _HOME = {
     "Verdict": "contract.turn",
     "Watcher": "contract.components",
     "all_sum": "contract.collective",
+    "cache_folder": "data.cache",
     "defined_in": "contract.discovery",
     "hookimpl": "contract.hookspecs",
     "load": "using.load",
@@ -92,6 +94,7 @@ __all__ = [
     "Verdict",
     "Watcher",
     "all_sum",
+    "cache_folder",
     "defined_in",
     "hookimpl",
     "load",

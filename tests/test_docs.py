@@ -41,7 +41,8 @@ VERBS = {
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Component", "ConfigError", "Dataset", "Facts",
     "GandistError", "Loss", "Memory", "Noise", "Optimizer", "Place", "Regularizer", "RunError", "Schedule", "Seen",
-    "Source", "Turn", "Verdict", "Watcher", "all_sum", "defined_in", "hookimpl", "load", "slopes", "train",
+    "Source", "Turn", "Verdict", "Watcher", "all_sum", "cache_folder", "defined_in", "hookimpl", "load", "slopes",
+    "train",
 }  # fmt: skip
 HOOKS = {
     "gandist_architectures", "gandist_augmentations", "gandist_datasets", "gandist_losses", "gandist_on_checkpoint",

@@ -52,7 +52,7 @@ def pack(
     with _progress("indexing" if index else "packing", "tars" if index else "images") as told:
         options = {"broken_limit": broken_limit, "told": told, **({} if index else {"shard_size": size})}
         try:
-            result = reader.pack(folder, out, **options)  # type: ignore[attr-defined]
+            result = reader.pack(folder, out, **options)
         except OSError as error:
             raise ConfigError(f"gandist pack: {error}") from None
     if as_json:

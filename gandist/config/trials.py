@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def trials(file: SweepFile, metric_problems: MetricProblems, scores: Scores) -> 
         if alike not in checked:
             checked.add(alike)
             number = int(trial.name.rpartition("-")[2])
-            problems.of(lambda: check(trial.config, _composed(file, number, {}), metric_problems))  # noqa: B023
+            problems.of(partial(check, trial.config, _composed(file, number, {}), metric_problems))
         problems.add(_misfits(file, trial, scores))
     problems.require_none()
     return found

@@ -177,6 +177,14 @@ class Dataset(Component):
         """Finds the data, downloading or reading its index if need be. Raises ConfigError naming what is missing."""
         raise TypeError(f"{type(self).__name__} has no open()")
 
+    @classmethod
+    def pack(cls, folder: str, out: str | None, **options: Any) -> dict[str, Any]:
+        """What `gandist pack` does for this data set: writes `folder` as it reads it best, and tells what it wrote.
+
+        out: a new folder, or a URL; None writes what is missing into `folder` itself.
+        """
+        raise TypeError(f"{cls.__name__} packs nothing")
+
 
 class Schedule(BaseModel):
     """How a learning rate changes with the images seen."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pluggy
 from pydantic_core import PydanticCustomError
@@ -56,7 +56,7 @@ class Registry:
         """The plugin that a component comes from."""
         return next((plugin for plugin in self.plugins if component in plugin.components), None)
 
-    def choose(self, kind: type[Component], value: Any) -> tuple[type[Component], dict[str, Any]]:
+    def choose(self, kind: type[Kind], value: Any) -> tuple[type[Kind], dict[str, Any]]:
         """The component that a mapping or a bare name asks for, and its other fields.
 
         Raises a PydanticCustomError of type `component`; its text goes into the config's problem list as it is.
@@ -74,7 +74,7 @@ class Registry:
             hint = f"did you mean '{near}'? " if near else ""
             known_names = f"{hint}{installed_names}{self._culprits()}  (gandist plugins)"
             raise _refusal(f"unknown {kind.__name__.lower()} '{name}'; {known_names}")
-        return known[name], {k: v for k, v in value.items() if k != "name"}
+        return cast(type[Kind], known[name]), {k: v for k, v in value.items() if k != "name"}
 
     def _culprits(self) -> str:
         if not self.broken:

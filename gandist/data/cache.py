@@ -230,5 +230,5 @@ def _measured(path: Path) -> int:
     for place, _, files in os.walk(path):
         for name in files:
             with suppress(OSError):
-                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118
+                total += Path(place, name).lstat().st_size
     return total

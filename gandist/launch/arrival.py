@@ -147,13 +147,13 @@ def _problems(seen: Mapping[str, Any], needs: list[Need]) -> list[str]:
 
 
 def _same(need: Need, there: str) -> bool:
-    if need.name == "python":
-        return need.version.split(".")[:2] == there.split(".")[:2]
     if need.name == "torch":
         # A head without GPUs may have another build of the same version.
         return need.version.partition("+")[0] == there.partition("+")[0]
     # A node may have been given the wheel of the same version that an earlier job packed.
-    return there == need.version or (not need.shipped and public(there) == public(need.version))
+    if nodes.series(need.name, there) == nodes.series(need.name, need.version):
+        return True
+    return not need.shipped and public(there) == public(need.version)
 
 
 def _remedy(need: Need) -> str:

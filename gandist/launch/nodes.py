@@ -174,11 +174,12 @@ def differences(report: NodeReport, wanted: dict[str, str]) -> list[str]:
         there = report.versions.get(name)
         if there is None:
             told.append(f"has no {name} (here {version})")
-        elif _series(name, there) != _series(name, version):
+        elif series(name, there) != series(name, version):
             told.append(f"has {name} {there} (here {version})")
     here = {plugin.name for plugin in installed().broken}
     return told + [f"cannot load {name}: {error}" for name, error in report.broken.items() if name not in here]
 
 
-def _series(name: str, version: str) -> str:
+def series(name: str, version: str) -> str:
+    """What must agree of a version: of Python's not the patch release."""
     return version.rpartition(".")[0] if name == "python" else version

@@ -114,7 +114,7 @@ def import_train_meanwhile() -> None:
     """Imports what `fit` needs on a thread, which takes seconds, while this one waits for the cluster."""
 
     def load() -> None:
-        import ray.train.torch  # noqa: F401
+        import ray.train.torch  # noqa: F401  (for its place in sys.modules)
 
     threading.Thread(target=load, name="imports", daemon=True).start()
 

@@ -98,6 +98,8 @@ class State:
 
         Without `train.compile` they are the networks themselves. Compiled code has no second derivative.
         """
+        if not self._compiled:
+            return self.networks
         if not any(component.differentiates or component.per_sample_gradients for component in active):
             return {**self.networks, **self._compiled}
         # The fakes of another player's turn carry no graph at all.

@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from gandist import ConfigError, Dataset, Place, Source
+from gandist import ConfigError, Dataset, Place, Source, cache_folder
 from gandist_datasets.arrays import Arrays
 from gandist_datasets.files import Remote, Server, download
-from gandist_datasets.folders import Root, cache_folder, existing_folder
+from gandist_datasets.folders import Root, existing_folder
 from gandist_datasets.images import resize
 from gandist_datasets.unpacking import Unpacked
 

@@ -15,14 +15,6 @@ Root = Annotated[str, AfterValidator(Place.root)]
 """A URL, or a path made absolute where the config is read, because workers run in other directories."""
 
 
-def cache_folder() -> Path:
-    """$GANDIST_CACHE, else gandist in $XDG_CACHE_HOME, else ~/.cache/gandist."""
-    own, shared = os.environ.get("GANDIST_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    if own:
-        return Path(own).expanduser().absolute()
-    return (Path(shared) if shared else Path.home() / ".cache") / "gandist"
-
-
 def existing_folder(root: str) -> Path:
     """The folder `root`. Raises ConfigError that names the nearest folder if it is missing or a file."""
     folder = Path(root)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from gandist import cache_folder
 from gandist_datasets.files import Remote, Server, download
-from gandist_datasets.folders import Root, cache_folder
+from gandist_datasets.folders import Root
 from gandist_datasets.idx import IdxImages, find_idx
 
 
