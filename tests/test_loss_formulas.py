@@ -12,6 +12,7 @@ from gandist_losses.r3gan import R3GAN
 from gandist_losses.relativistic_average import RelativisticAverage
 from gandist_losses.wasserstein import Wasserstein
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from gandist import Anneal, Loss
 from gandist.contract.turn import Verdict
@@ -118,6 +119,16 @@ def test_wasserstein_clips_the_critic_after_its_turns_only():
         loss.constrain("discriminator", critic)
     assert critic.weight.tolist() == pytest.approx([0.01, -0.01, 0.005])
     assert loss.turns.count("discriminator") == 5
+
+
+def test_wasserstein_leaves_a_spectrally_normalised_weight_its_size():
+    critic = spectral_norm(nn.Linear(2, 1))
+    before = {name: parameter.detach().clone() for name, parameter in critic.named_parameters()}
+    with torch.no_grad():
+        Wasserstein(clip=1e-6).constrain("discriminator", critic)
+    after = dict(critic.named_parameters())
+    assert torch.equal(after["parametrizations.weight.original"], before["parametrizations.weight.original"])
+    assert after["bias"].abs().max() <= 1e-6 < before["bias"].abs().max()
 
 
 def test_logistic_is_the_non_saturating_loss_with_lazy_r1():

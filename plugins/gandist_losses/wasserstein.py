@@ -37,7 +37,12 @@ class Wasserstein(Loss):
         return {"total": -turn.on_fake.logits.mean()}
 
     def constrain(self, role: str, network: nn.Module) -> None:
-        """Clips the critic's weights to [-clip, clip] after each of its turns."""
+        """Clips the critic's weights to [-clip, clip] after each of its turns.
+
+        A weight behind a parametrization keeps its size. Spectral norm bounds it already, and divides its gradient by
+        its norm: of a clipped one by so little that training diverges within a few turns.
+        """
         if role == "discriminator":
-            for parameter in network.parameters():
-                parameter.clamp_(-self.clip, self.clip)
+            for name, parameter in network.named_parameters():
+                if ".parametrizations." not in f".{name}":
+                    parameter.clamp_(-self.clip, self.clip)
