@@ -19,6 +19,7 @@ from tests.processes import install
 pytestmark = pytest.mark.slow
 
 PLUGIN = "from gandist import Loss\n"
+TRAIN = {"images": 16 * 20, "batch_size": 16, "log_every": 10, "save_every": 0}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def config(name: str, **cluster: Any) -> dict[str, Any]:
         "dataset": {"name": "digits", "size": 16},
         "architecture": {"name": "dcgan", "width": 8, "latent": 16, "norm": "spectral"},
         "loss": {},
-        "train": {"images": 16 * 20, "batch_size": 16, "log_every": 10, "save_every": 0},
+        "train": TRAIN,
         "cluster": {"wait": 60, **cluster},
     }
 
@@ -98,7 +99,7 @@ def test_what_the_cluster_lacks_is_told(share: Path, hosts: Hosts, name: str, cl
 
 
 def test_a_run_waits_for_another_one_to_end_and_no_longer_than_it_may(share: Path, hosts: Hosts):
-    first = RunOnHosts(hosts, share, config("first", workers=4))
+    first = RunOnHosts(hosts, share, {**config("first", workers=4), "train": {**TRAIN, "images": 16 * 400}})
     first.pace(0.5)
     first.wait_for(lambda: first.step >= 1, "first step")
     impatient = RunOnHosts(hosts, share, config("impatient", workers=1, wait=3))
@@ -109,17 +110,6 @@ def test_a_run_waits_for_another_one_to_end_and_no_longer_than_it_may(share: Pat
     first.pace(0.0)
     assert first.end() == 0, first.said
     assert patient.end() == 0, patient.said
-
-
-def test_a_run_waits_for_a_node_that_is_coming_up(share: Path, hosts: Hosts):
-    run = RunOnHosts(hosts, share, config("coming", workers=5, wait=120))
-    run.wait_for(lambda: "waiting for more, 120 s" in run.said, "word of waiting", seconds=60)
-    hosts.boot("h3")
-    try:
-        assert run.end() == 0, run.said
-    finally:
-        hosts.crash("h3")
-    assert "h3" in hosts_of(run)
 
 
 def doctor(hosts: Hosts, share: Path, *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -160,3 +150,15 @@ def test_doctor_sees_that_nodes_have_other_storage_or_no_way_to_each_other(share
     assert "cluster.storage" in told["fix"]
     assert not found["exchange between nodes"]["ok"]
     assert "cluster.interface" in found["exchange between nodes"]["fix"]
+
+
+def test_a_run_waits_for_a_node_that_is_coming_up(share: Path, hosts: Hosts):
+    # The last one here: until Ray misses the node that goes again, `doctor` would find it and fail to reach it.
+    run = RunOnHosts(hosts, share, config("coming", workers=5, wait=120))
+    run.wait_for(lambda: "waiting for more, 120 s" in run.said, "word of waiting", seconds=60)
+    hosts.boot("h3")
+    try:
+        assert run.end() == 0, run.said
+    finally:
+        hosts.crash("h3")
+    assert "h3" in hosts_of(run)
