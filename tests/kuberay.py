@@ -1,104 +1,44 @@
-"""What KubeRay 1.5.1 to 1.7 takes, as a JSON schema of the parts that our manifests use; the pods inside are for
-Kubernetes' own schema. Any other key is refused, as the API server's strict validation does.
+"""What KubeRay takes: its own custom resource definitions, oldest and newest release that our manifests are for.
 
-With GANDIST_KUBERAY_CRDS naming the folder `crds` of KubeRay's helm chart its custom resource definitions are used too.
+tests/schemas/kuberay-VERSION.json is made of KubeRay's (github.com/ray-project/kuberay, Apache-2.0) folder
+helm-chart/kuberay-operator/crds by `python -m tests.kuberay CRDS VERSION`: API version v1, without descriptions, and
+without the pods inside, which are for Kubernetes' own schema to judge.
 """
 
 from __future__ import annotations
 
-import os
+import json
+import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-CRDS = os.environ.get("GANDIST_KUBERAY_CRDS")
-POD: dict[str, Any] = {"type": "object"}
-"""A pod template, for Kubernetes to judge."""
+FOLDER = Path(__file__).with_name("schemas")
+KINDS = ("RayCluster", "RayJob")
+PODS = ("template", "submitterPodTemplate")
+# A name that Kubernetes takes for a label, short enough for what KubeRay adds to it.
+NAME = {"type": "string", "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$", "maxLength": 47}
+METADATA = {"type": "object", "properties": {"name": NAME}, "required": ["name"]}
 
 
-def _closed(required: list[str] | None = None, **properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required or [],
-        "additionalProperties": False,
-    }
-
-
-_text, _number, _switch = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
-_words = {"type": "object", "additionalProperties": _text}
-_quantities = {"type": "object", "additionalProperties": {"type": ["string", "integer"]}}
-_resources = _closed(requests=_quantities, limits=_quantities)
-_group = _closed(
-    ["groupName", "template"],
-    groupName=_text,
-    replicas=_number,
-    minReplicas=_number,
-    maxReplicas=_number,
-    numOfHosts=_number,
-    rayStartParams=_words,
-    template=POD,
-)
-CLUSTER = _closed(
-    ["headGroupSpec", "rayVersion"],
-    rayVersion=_text,
-    authOptions=_closed(mode={"enum": ["disabled", "token"]}),
-    enableInTreeAutoscaling=_switch,
-    autoscalerOptions=_closed(
-        version={"enum": ["v1", "v2"]},
-        upscalingMode={"enum": ["Default", "Aggressive", "Conservative"]},
-        idleTimeoutSeconds=_number,
-        resources=_resources,
-    ),
-    headGroupSpec=_closed(["template"], rayStartParams=_words, template=POD),
-    workerGroupSpecs={"type": "array", "items": _group},
-)
-JOB = _closed(
-    ["entrypoint", "rayClusterSpec"],
-    entrypoint=_text,
-    backoffLimit=_number,
-    activeDeadlineSeconds=_number,
-    submissionMode={"enum": ["K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode"]},
-    shutdownAfterJobFinishes=_switch,
-    ttlSecondsAfterFinished=_number,
-    runtimeEnvYAML=_text,
-    rayClusterSpec=CLUSTER,
-)
-
-
-def _document(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
-    # A name that Kubernetes takes for a label, short enough for what KubeRay adds to it.
-    name = {"type": "string", "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$", "maxLength": 47}
-    metadata = {"type": "object", "properties": {"name": name}, "required": ["name"]}
-    return _closed(
-        ["apiVersion", "kind", "metadata", "spec"],
-        apiVersion={"const": "ray.io/v1"},
-        kind={"const": kind},
-        metadata=metadata,
-        spec=spec,
-    )
-
-
-SCHEMAS = {"RayCluster": _document("RayCluster", CLUSTER), "RayJob": _document("RayJob", JOB)}
-
-
+@cache
 def schemas(kind: str) -> list[dict[str, Any]]:
-    """The schemas that a document of the kind must keep to."""
-    return [SCHEMAS[kind], *([_strict(_definition(kind))] if CRDS else [])]
-
-
-def _definition(kind: str) -> dict[str, Any]:
-    file = Path(CRDS or "", f"ray.io_{kind.lower()}s.yaml")
-    definition = yaml.load(file.read_text(encoding="utf-8"), yaml.CSafeLoader)
-    (version,) = [version for version in definition["spec"]["versions"] if version["name"] == "v1"]
-    schema = version["schema"]["openAPIV3Schema"]
-    schema["properties"]["metadata"] = {"type": "object"}
-    return schema
+    """The JSON schemas that a document of the kind must keep to, one a release, with unknown keys refused."""
+    found = [json.loads(file.read_text(encoding="utf-8"))[kind] for file in sorted(FOLDER.glob("kuberay-*.json"))]
+    for schema in found:
+        schema["properties"] |= {
+            "apiVersion": {"const": "ray.io/v1"},
+            "kind": {"const": kind},
+            "metadata": METADATA,
+        }
+        schema["required"] = ["apiVersion", "kind", "metadata", "spec"]
+    return [_strict(schema) for schema in found]
 
 
 def _strict(schema: Any) -> Any:
-    """The same schema, with unknown keys refused and Kubernetes' own words put in JSON schema's."""
+    """The same schema, as strict as the API server's validation, with Kubernetes' own words put in JSON schema's."""
     if isinstance(schema, list):
         return [_strict(item) for item in schema]
     if not isinstance(schema, dict):
@@ -110,3 +50,26 @@ def _strict(schema: Any) -> Any:
     if schema.get("type") == "object" and isinstance(schema.get("properties"), dict) and not open_to_all:
         schema["additionalProperties"] = False
     return schema
+
+
+def _definition(crds: Path, kind: str) -> dict[str, Any]:
+    definition = yaml.load((crds / f"ray.io_{kind.lower()}s.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
+    (version,) = [version for version in definition["spec"]["versions"] if version["name"] == "v1"]
+    return _short(version["schema"]["openAPIV3Schema"])
+
+
+def _short(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_short(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: _short(value) for key, value in schema.items() if not (key == "description" and type(value) is str)}
+    if isinstance(properties := kept.get("properties"), dict):
+        kept["properties"] = {key: {"type": "object"} if key in PODS else value for key, value in properties.items()}
+    return kept
+
+
+if __name__ == "__main__":
+    made = {kind: _definition(Path(sys.argv[1]), kind) for kind in KINDS}
+    text = json.dumps(made, indent=None, separators=(",", ":"), sort_keys=True)
+    (FOLDER / f"kuberay-{sys.argv[2]}.json").write_text(text + "\n", encoding="utf-8")

@@ -42,7 +42,7 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 def ray_documents() -> list[dict[str, Any]]:
     found = [document for path in KUBERNETES for document in documents(path)]
-    return [document for document in found if document["kind"] in kuberay.SCHEMAS]
+    return [document for document in found if document["kind"] in kuberay.KINDS]
 
 
 def spec_of(document: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def require_valid(document: dict[str, Any]) -> None:
     import kubernetes_validate
 
     version = kubernetes_validate.latest_version()
-    if document["kind"] not in kuberay.SCHEMAS:
+    if document["kind"] not in kuberay.KINDS:
         kubernetes_validate.validate(document, version, strict=True)
         return
     for schema in kuberay.schemas(document["kind"]):
