@@ -112,7 +112,9 @@ def main() -> None:
     failures = ray.train.FailureConfig(max_failures=3 if steps > 1 else 0)
     with tempfile.TemporaryDirectory() as storage:
         print("starting Ray", file=sys.stderr, flush=True)
-        own = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": WORKERS, "include_dashboard": False}
+        own = (
+            {} if "RAY_ADDRESS" in os.environ else {"address": "local", "num_cpus": WORKERS, "include_dashboard": False}
+        )
         ray.init(**own, log_to_driver=False, logging_level=logging.ERROR)
         print("starting the workers", file=sys.stderr, flush=True)
         ray.train.torch.TorchTrainer(
