@@ -7,6 +7,8 @@ from gandist.contract.discovery import installed
 from gandist.testing import check_architecture, check_dataset, check_loss, check_regularizer
 from gandist.testing.tiny import RandomSamples
 
+pytestmark = pytest.mark.arithmetic
+
 POINTS = Facts((2,), 0, 100, "points")
 SHAPES = [(1, 28, 28), (3, 32, 32), (2,)]
 

@@ -22,6 +22,8 @@ import torch
 from typing import ClassVar
 from gandist import Regularizer, hookimpl
 
+pytestmark = pytest.mark.arithmetic
+
 class Anchor(Regularizer):
     """Holds the logits near slow means of those on real and on fake samples, after LeCam (Tseng et al. 2021, eq. 3)."""
     name: ClassVar[str] = "anchor"

@@ -19,6 +19,8 @@ from gandist.testing.tiny import BaseLoss, RandomSamples
 from gandist.testing.trial import Trial, difference, play, play_in_two_goes
 from gandist.training.batchnorm import synchronise
 
+pytestmark = pytest.mark.arithmetic
+
 FACTS = {"classes": zoo.CLASSES, "size": 100, "fingerprint": "zoo"}
 
 
