@@ -1,9 +1,10 @@
 """What Weights & Biases costs a run whose server is dead, slow (30 s a request) or dies in mid-run.
 
-The shipped digits config in one process as a command, with W&B disabled, offline and against each server, in
-interleaved rounds. Speed is that of the steps; `start` is from the command to the first row of metrics.jsonl, `end`
-from the last row to the end of the process, both as seconds more than with W&B disabled. Exits with 1 if a target is
-missed.
+The shipped digits config in one process as a command, offline and against each server, each time beside the same
+command with W&B disabled: both at once, each with all that it starts on a core of its own, which they swap from round
+to round. What slows the machine slows both, and what W&B does in processes of its own counts against its run. `start`
+is from the command to the first row of metrics.jsonl, speed that of the steps after it, `end` from the last row to the
+end of the process; start and end as seconds more than with W&B disabled. Exits with 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -17,22 +18,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-MODES = ("disabled", "offline", "dead", "slow", "dying")
+DISABLED = "disabled"
+MODES = ("offline", "dead", "slow", "dying")
 SLOWEST, START, END = 0.95, 15.0, 60.0
 """Targets: share of the speed without W&B, and seconds more at start and end."""
 SERVER = Path(__file__).parents[1] / "tests" / "wandb_server.py"
 CONFIG = Path(__file__).parents[1] / "configs" / "digits.yaml"
+ON_A_CORE = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execv(sys.argv[2], sys.argv[2:])"
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Of one run. speed: images per second in the steps. start, end: seconds."""
+    """Of one run. speed: images per second. start, end: seconds."""
 
     speed: float
     start: float
@@ -52,11 +56,11 @@ def server(mode: str) -> Iterator[str]:
         process.kill()
 
 
-def measure(mode: str, steps: int) -> Timing:
-    """Trains once. Exits if the run fails or a row is missing."""
+def measure(mode: str, steps: int, core: int) -> Timing:
+    """Trains once on a core. Exits if the run fails or a row is missing."""
     with tempfile.TemporaryDirectory() as name, server(mode) as url:
         folder = Path(name)
-        wandb = {"mode": mode if mode in ("disabled", "offline") else "online"}
+        wandb = {"mode": mode if mode in (DISABLED, "offline") else "online"}
         config = {
             "extends": str(CONFIG),
             "run": {"name": "run"},
@@ -75,7 +79,7 @@ def measure(mode: str, steps: int) -> Timing:
         rows, begin = folder / "runs" / "run" / "metrics.jsonl", time.time()
         with (folder / "stderr").open("w+") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "gandist", "train", "run.yaml"],
+                [sys.executable, "-c", ON_A_CORE, str(core), sys.executable, "-m", "gandist", "train", "run.yaml"],
                 cwd=folder,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
@@ -87,11 +91,11 @@ def measure(mode: str, steps: int) -> Timing:
             code = process.wait()
             end = time.time()
             stderr.seek(0)
-            logged = len(rows.read_text().splitlines()) if rows.exists() else 0
-            if code or logged != -(-steps // 50):
-                raise SystemExit(f"{mode}: ended with {code} after {logged} rows:\n{stderr.read()}")
-        result = json.loads((rows.parent / "result.json").read_text())
-        return Timing(result["images_per_second"], first - begin, end - rows.stat().st_mtime)
+            logged = [json.loads(row) for row in rows.read_text().splitlines()] if rows.exists() else []
+            if code or len(logged) != -(-steps // 50):
+                raise SystemExit(f"{mode}: ended with {code} after {len(logged)} rows:\n{stderr.read()}")
+        speed = statistics.harmonic_mean([row["images_per_second"] for row in logged[1:]])
+        return Timing(speed, first - begin, end - rows.stat().st_mtime)
 
 
 def main() -> int:
@@ -100,24 +104,30 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1000)
     given = parser.parse_args()
-    if given.rounds < 1 or given.steps < 1:
-        parser.error("--rounds and --steps must be at least 1")
-    found: dict[str, list[Timing]] = {mode: [] for mode in MODES}
-    for number in range(given.rounds):
-        for mode in MODES if number % 2 == 0 else MODES[::-1]:
-            found[mode].append(measure(mode, given.steps))
-            print(f"round {number + 1}: {mode} {found[mode][-1].speed:.0f} images/s", file=sys.stderr, flush=True)
+    if given.rounds < 1 or given.steps < 100:
+        parser.error("--rounds must be at least 1, and --steps at least 100, which are two rows")
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        parser.error("this takes two cores")
+    found: dict[str, list[tuple[Timing, Timing]]] = {mode: [] for mode in MODES}
+    with ThreadPoolExecutor(2) as both:
+        for number in range(given.rounds):
+            order = cores if number % 2 == 0 else cores[::-1]
+            for mode in MODES:
+                one, plain = both.map(measure, (mode, DISABLED), (given.steps,) * 2, order)
+                found[mode].append((one, plain))
+                said = f"round {number + 1}: {mode} {one.speed:.0f}, {DISABLED} {plain.speed:.0f} images/s"
+                print(said, file=sys.stderr, flush=True)
     reached = True
     print(f"{'W&B':<10}{'images/s':>10}{'of disabled':>24}{'start, s more':>15}{'end, s more':>13}")
-    for mode in MODES:
-        pairs = list(zip(found[mode], found["disabled"], strict=True))
+    for mode, pairs in found.items():
         shares = [one.speed / plain.speed for one, plain in pairs]
         start = statistics.median(one.start - plain.start for one, plain in pairs)
         end = statistics.median(one.end - plain.end for one, plain in pairs)
         share = statistics.median(shares)
         reached &= share >= SLOWEST and start <= START and end <= END
         told = f"{share:.3f} ({min(shares):.3f} to {max(shares):.3f})"
-        speed = statistics.median(one.speed for one in found[mode])
+        speed = statistics.median(one.speed for one, _ in pairs)
         print(f"{mode:<10}{speed:>10.0f}{told:>24}{start:>15.2f}{end:>13.2f}")
     print(
         f"targets: at least {SLOWEST}, at most {START:.0f} s, at most {END:.0f} s; {'reached' if reached else 'missed'}"
