@@ -54,8 +54,10 @@ def submit(
     as_json: JsonOption = False,
 ) -> int:
     """Train a config on a Ray cluster: checked here, sent as a job with its plugins."""
+    from gandist.launch.job_server import JobServer, import_client_meanwhile
+
+    import_client_meanwhile()
     from gandist.config.compose import compose
-    from gandist.launch.job_server import JobServer
     from gandist.launch.portable import portable
     from gandist.launch.submit import submit as send
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -61,6 +62,21 @@ class Job:
         return {"SUCCEEDED": 0, "STOPPED": 3}.get(self.status, 1)
 
 
+def import_client_meanwhile() -> None:
+    """Imports Ray's client on a thread, which takes a second or two, while this one checks what is to be submitted."""
+
+    def load() -> None:
+        import ray.job_submission  # noqa: F401  (for its place in sys.modules)
+
+    _silence()
+    threading.Thread(target=load, name="imports", daemon=True).start()
+
+
+def _silence() -> None:
+    # Any explicit value silences a notice at each start.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
 class JobServer:
     """A connection. address: http://HOST:PORT of the cluster's dashboard; RAY_API_SERVER_ADDRESS if None.
 
@@ -71,8 +87,7 @@ class JobServer:
         self.address = _checked(address)
         # Ray takes this variable before any argument.
         os.environ[VARIABLE] = self.address
-        # Any explicit value silences a notice at each start.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        _silence()
         with self.answering():
             from ray.job_submission import JobSubmissionClient
 
