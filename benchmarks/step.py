@@ -105,8 +105,13 @@ def gandist(workload: Workload, folder: Path) -> Run:
         return Watchers(config, run, "rank 0", lambda text: print(text, file=sys.stderr)).announce
 
     def run(stepped: Callable[[int], None]) -> None:
+        done = 0
+
         def post(phase: str, step: int, images: int) -> None:
-            if phase == "training" and step:
+            # The loop says where it is several times a step.
+            nonlocal done
+            if step > done:
+                done = step
                 stepped(config.images_per_step)
 
         train(config, RandomImages(workload), Surroundings(folder=folder, watch=watch, post=post))
