@@ -117,6 +117,7 @@ def test_a_folder_that_is_no_run(here: Path, capsys: pytest.CaptureFixture[str])
         (["export", "nowhere", "--out", "a.onnx"], "nowhere"),
         (["interpolate", "nowhere", "--out", "a.gif"], "nowhere"),
         (["evaluate", "nowhere"], "nowhere"),
+        (["report", "nowhere"], "nowhere"),
         (["evaluate", "nowhere", "--metrics", "a,,b"], "--metrics a,,b: write names with commas"),
         (["plugins", "wgangp"], "did you mean wgan-gp?"),
         (["plugins", "new"], "gandist plugins new DIR"),

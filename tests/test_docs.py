@@ -14,7 +14,7 @@ import pytest
 import typer
 
 import gandist
-from gandist.cli import configs, data, jobs, plugins, run, sweep, using  # noqa: F401  (each registers its verbs)
+from gandist.cli import configs, data, jobs, pages, plugins, run, sweep, using  # noqa: F401  (each registers its verbs)
 from gandist.cli.app import app
 from gandist.config.compose import compose
 from gandist.config.resolve import resolve
@@ -35,8 +35,8 @@ CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - set(SWEEPS))
 COMMAND: Any = typer.main.get_command(app)
 
 VERBS = {
-    "check", "config", "doctor", "evaluate", "export", "interpolate", "jobs", "pack", "plugins", "sample", "schema",
-    "submit", "sweep", "train",
+    "check", "config", "doctor", "evaluate", "export", "interpolate", "jobs", "pack", "plugins", "report",
+    "sample", "schema", "submit", "sweep", "train",
 }  # fmt: skip
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Component", "ConfigError", "Dataset", "Facts",

@@ -11,7 +11,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     arguments: without the program's name; those of the process if None.
     """
-    from gandist.cli import configs, data, jobs, plugins, run, sweep, using  # noqa: F401  (each registers its verbs)
+    from gandist.cli import configs, data, jobs, pages, plugins, run, sweep, using  # noqa: F401  (each registers its verbs)
     from gandist.cli.app import app
 
     try:
