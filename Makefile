@@ -17,7 +17,7 @@ $(VENV)/installed: pyproject.toml constraints.txt plugins/example/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx,report]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx,report,dashboard]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable plugins/example
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group test --group lint
 	touch $@

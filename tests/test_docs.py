@@ -35,7 +35,7 @@ CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - set(SWEEPS))
 COMMAND: Any = typer.main.get_command(app)
 
 VERBS = {
-    "check", "config", "doctor", "evaluate", "export", "interpolate", "jobs", "pack", "plugins", "report",
+    "check", "config", "dashboard", "doctor", "evaluate", "export", "interpolate", "jobs", "pack", "plugins", "report",
     "sample", "schema", "submit", "sweep", "train",
 }  # fmt: skip
 PUBLIC = {

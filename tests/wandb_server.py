@@ -30,6 +30,8 @@ class Server(ThreadingHTTPServer):
         self.fault, self.dead = fault, False
         self.rows: list[dict[str, Any]] = []
         self.asked: list[str] = []
+        self.views: dict[str, dict[str, str]] | None = {}
+        """Workspaces of every project by id; None: there is no such project."""
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
@@ -106,6 +108,14 @@ class _Handler(BaseHTTPRequestHandler):
                 {"name": one, "uploadUrl": f"{self.server.url}/upload/{one}"} for one in variables.get("files", [])
             ]
             return {"createRunFiles": {"runID": "bucket", "uploadHeaders": [], "files": files}}
+        if "allViews" in query:
+            edges = [{"node": view} for view in (self.server.views or {}).values()]
+            return {"project": None if self.server.views is None else {"allViews": {"edges": edges}}}
+        if "upsertView" in query and self.server.views is not None:
+            key = variables.get("id") or f"view-{len(self.server.views)}"
+            kept = {name: variables[name] for name in ("name", "displayName", "spec")}
+            self.server.views[key] = {"id": key, **kept}
+            return {"upsertView": {"view": self.server.views[key], "inserted": True}}
         return {
             "viewer": {"id": "viewer", "entity": "tester", "username": "tester", "flags": "{}", "teams": {"edges": []}},
             "serverInfo": {"features": []},
