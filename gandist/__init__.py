@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gandist.contract.anneal import Anneal
     from gandist.contract.collective import all_sum
+    from gandist.contract.comparing import Compared, nearest, squared_distances
     from gandist.contract.component import Component
     from gandist.contract.components import (
         Architecture,
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from gandist.contract.facts import Facts
     from gandist.contract.hookspecs import hookimpl
     from gandist.contract.noise import Noise
+    from gandist.contract.scoring import Extractor, Metric, Real, Scored
     from gandist.contract.turn import Memory, Seen, Turn, Verdict, slopes
     from gandist.data.cache import cache_folder
+    from gandist.data.download import download
     from gandist.data.place import Place
     from gandist.errors import CheckpointError, ConfigError, GandistError, RunError
+    from gandist.evaluation.fitting import fitted_classifier
     from gandist.launch.run import train
     from gandist.using.load import load
 
@@ -43,19 +47,24 @@ _HOME = {
     "Architecture": "contract.components",
     "Augmentation": "contract.components",
     "CheckpointError": "errors",
+    "Compared": "contract.comparing",
     "Component": "contract.component",
     "ConfigError": "errors",
     "Dataset": "contract.components",
+    "Extractor": "contract.scoring",
     "Facts": "contract.facts",
     "GandistError": "errors",
     "Loss": "contract.components",
     "Memory": "contract.turn",
+    "Metric": "contract.scoring",
     "Noise": "contract.noise",
     "Optimizer": "contract.components",
     "Place": "data.place",
+    "Real": "contract.scoring",
     "Regularizer": "contract.components",
     "RunError": "errors",
     "Schedule": "contract.components",
+    "Scored": "contract.scoring",
     "Seen": "contract.turn",
     "Source": "contract.components",
     "Turn": "contract.turn",
@@ -64,9 +73,13 @@ _HOME = {
     "all_sum": "contract.collective",
     "cache_folder": "data.cache",
     "defined_in": "contract.discovery",
+    "download": "data.download",
+    "fitted_classifier": "evaluation.fitting",
     "hookimpl": "contract.hookspecs",
     "load": "using.load",
+    "nearest": "contract.comparing",
     "slopes": "contract.turn",
+    "squared_distances": "contract.comparing",
     "train": "launch.run",
 }
 
@@ -75,19 +88,24 @@ __all__ = [
     "Architecture",
     "Augmentation",
     "CheckpointError",
+    "Compared",
     "Component",
     "ConfigError",
     "Dataset",
+    "Extractor",
     "Facts",
     "GandistError",
     "Loss",
     "Memory",
+    "Metric",
     "Noise",
     "Optimizer",
     "Place",
+    "Real",
     "Regularizer",
     "RunError",
     "Schedule",
+    "Scored",
     "Seen",
     "Source",
     "Turn",
@@ -96,9 +114,13 @@ __all__ = [
     "all_sum",
     "cache_folder",
     "defined_in",
+    "download",
+    "fitted_classifier",
     "hookimpl",
     "load",
+    "nearest",
     "slopes",
+    "squared_distances",
     "train",
 ]
 

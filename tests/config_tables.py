@@ -30,6 +30,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 TITLES = {"datasets": "dataset", "architectures": "architecture", "losses": "loss", "optimizers": "optimizer.PLAYER"}
 TITLES |= {"regularizers": "loss.regularizers", "augmentations": "augmentations", "watchers": "tracking"}
+TITLES |= {"extractors": "evaluate.features", "metrics": "evaluate.metrics"}
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 

@@ -66,7 +66,7 @@ CASES = [
         "installed: auxiliary-classifier",
     ),
     key("unknown watcher", "tracking.wanbd={}", "unknown watcher 'wanbd'; did you mean 'wandb'?"),
-    key("unknown metric", "evaluate={every: 1, metrics: [frechett]}", "evaluate", "did you mean frechet?"),
+    key("unknown metric", "evaluate={every: 1, metrics: [frechett]}", "evaluate", "did you mean 'frechet'?"),
     key(
         "optimizer of no player", "optimizer.genrator={lr: 1e-3}", "did you mean generator?", "discriminator, generator"
     ),

@@ -39,15 +39,16 @@ VERBS = {
     "sample", "schema", "submit", "sweep", "train",
 }  # fmt: skip
 PUBLIC = {
-    "Anneal", "Architecture", "Augmentation", "CheckpointError", "Component", "ConfigError", "Dataset", "Facts",
-    "GandistError", "Loss", "Memory", "Noise", "Optimizer", "Place", "Regularizer", "RunError", "Schedule", "Seen",
-    "Source", "Turn", "Verdict", "Watcher", "all_sum", "cache_folder", "defined_in", "hookimpl", "load", "slopes",
-    "train",
+    "Anneal", "Architecture", "Augmentation", "CheckpointError", "Compared", "Component", "ConfigError", "Dataset",
+    "Extractor", "Facts", "GandistError", "Loss", "Memory", "Metric", "Noise", "Optimizer", "Place", "Real",
+    "Regularizer", "RunError", "Schedule", "Scored", "Seen", "Source", "Turn", "Verdict", "Watcher", "all_sum",
+    "cache_folder", "defined_in", "download", "fitted_classifier", "hookimpl", "load", "nearest", "slopes",
+    "squared_distances", "train",
 }  # fmt: skip
 HOOKS = {
-    "gandist_architectures", "gandist_augmentations", "gandist_datasets", "gandist_losses", "gandist_on_checkpoint",
-    "gandist_on_evaluation", "gandist_on_log", "gandist_on_samples", "gandist_on_train_end", "gandist_on_train_start",
-    "gandist_optimizers", "gandist_regularizers", "gandist_watchers",
+    "gandist_architectures", "gandist_augmentations", "gandist_datasets", "gandist_extractors", "gandist_losses",
+    "gandist_metrics", "gandist_on_checkpoint", "gandist_on_evaluation", "gandist_on_log", "gandist_on_samples",
+    "gandist_on_train_end", "gandist_on_train_start", "gandist_optimizers", "gandist_regularizers", "gandist_watchers",
 }  # fmt: skip
 
 

@@ -20,10 +20,12 @@ from gandist_datasets.cifar10 import Cifar10
 from gandist_datasets.digits import Digits
 from gandist_datasets.idx import Idx
 from gandist_datasets.image_folder import ImageFolder
+from gandist_metrics.inception import InceptionV3
 from PIL import Image
 
 from gandist import ConfigError, Facts
-from gandist.evaluation.reference import reference
+from gandist.config.schema import Evaluate
+from gandist.evaluation.preparing import prepared
 from gandist.training import checkpoint
 from gandist.using.folders import Pictures
 
@@ -131,14 +133,23 @@ def test_a_foreign_file_in_the_cache_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None]
 ):
     monkeypatch.setenv("GANDIST_CACHE", str(tmp_path))
-    monkeypatch.setattr("gandist.evaluation.reference.fit", _unfit)
-    source = Digits(size=8).open()
-    first = reference(source, 100, torch.device("cpu"))
+    monkeypatch.setattr("gandist.evaluation.fitting.fit", _unfit)
+    source, section = Digits(size=8).open(), Evaluate(count=100)
+    first = prepared(section, source, torch.device("cpu"))
     for path in tmp_path.rglob("*.safetensors"):
         harm(path)
-    again = reference(source, 100, torch.device("cpu"))
-    assert torch.equal(first.mean, again.mean)
-    assert first.frechet == again.frechet
+    again = prepared(section, source, torch.device("cpu"))
+    assert torch.equal(first.measures[0].known["mean"], again.measures[0].known["mean"])
+    assert first.floors == again.floors
+    assert first.floors["frechet"]["frechet"] > 0
+
+
+def test_weights_with_objects_are_not_unpickled(tmp_path: Path):
+    marker = tmp_path / "executed"
+    torch.save({"fc.weight": hostile.Touch(marker)}, tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match="holds no weights"):
+        InceptionV3(weights=str(tmp_path / "w.pth")).build(Digits(size=8).open(), torch.device("cpu"))
+    assert not marker.exists()
 
 
 def _unfit(source: Any, device: torch.device) -> tuple[Any, float]:

@@ -75,7 +75,7 @@ def test_the_engine_names_no_plugin():
     # A default that every config writes out: the optimizer of a player that the config does not name.
     names -= {"adam"}
     for path in FILES:
-        if room(path) in ("training", "contract", "launch"):
+        if room(path) in ("training", "contract", "launch", "evaluation", "using"):
             strings = {
                 node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)
             } & names

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from gandist_metrics.modes import Modes
+from gandist_metrics.moments import frechet_distance, moment_sums, moments
 from torch import Tensor
-
-from gandist.evaluation.modes import Modes
-from gandist.evaluation.statistics import frechet_distance, moment_sums, moments
 
 
 def gaussian(rng: np.random.Generator, width: int) -> tuple[Tensor, Tensor]:

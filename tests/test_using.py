@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from trained_runs import train_runs
 
 from gandist import ConfigError, Facts
+from gandist.cli import main
 from gandist.config.resolve import resolve
 from gandist.contract.noise import Noise
 from gandist.training.sampling import draw, to_bytes
@@ -237,6 +239,37 @@ def test_written_samples_score_as_the_run_does(runs: Path, digits: Trained, tmp_
         assert {name: theirs[name] for name in scores} == pytest.approx(scores)
 
 
+def test_every_result_says_by_which_protocol(runs: Path):
+    metrics = ["kid", {"name": "recall", "neighbours": 4}, "spectral", "classes"]
+    found = evaluate(runs / "digits", metrics=metrics, features={"name": "pixels", "size": 14}, count=80, seed=3)
+    protocol = found.pop("protocol")
+    assert protocol["metrics"] == {
+        "kid": {"features": "pixels"},
+        "recall": {"features": "pixels", "neighbours": 4},
+        "spectral": {},
+        "classes": {"features": "classifier"},
+    }
+    assert (protocol["features"], protocol["size"], protocol["reference_count"]) == ("pixels", 14, 898)
+    assert (protocol["count"], protocol["seed"], protocol["step"]) == (80, 3, 20)
+    assert "half" in protocol["split"]
+    assert re.fullmatch("[0-9a-f]{64}", protocol["spaces"]["classifier"]["weights_sha256"])
+    assert {"kid", "kid_error", "kid_real", "recall", "recall_real", "spectral", "confident_real"} <= found.keys()
+    # A generator of twenty steps is far from the digits, and the digits are near.
+    assert found["kid"] > 10 * abs(found["kid_real"])
+    assert found["recall"] < 0.5 < found["recall_real"]
+    points = evaluate(runs / "ring", metrics=["frechet", "coverage"], features="pixels", count=300)
+    assert points["coverage_real"] > 0.1 > points["coverage"]
+
+
+def test_figures_of_the_command_line(runs: Path, capsys: pytest.CaptureFixture[str]):
+    given = ["--metrics", "[spectral, {name: density, neighbours: 2}]", "--features", "pixels", "--count", "60"]
+    assert main(["evaluate", str(runs / "digits"), *given, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["protocol"]["metrics"]["density"] == {"features": "pixels", "neighbours": 2}
+    assert main(["evaluate", str(runs / "digits"), "--features", "{name: pixels", "--json"]) == 2
+    assert "--features {name: pixels: is no YAML" in capsys.readouterr().err
+
+
 def test_real_images_score_better_than_a_generator_of_twenty_steps(runs: Path, digits: Trained, tmp_path: Path):
     real = digits.config.dataset.open().read(range(300))["real"].permute(0, 2, 3, 1).numpy()
     np.savez(tmp_path / "real.npz", images=real)
@@ -247,8 +280,24 @@ def test_real_images_score_better_than_a_generator_of_twenty_steps(runs: Path, d
 
 def test_what_cannot_be_scored(runs: Path, tmp_path: Path):
     run = runs / "digits"
-    with pytest.raises(ConfigError, match="features 'inception' are not there"):
+    with pytest.raises(
+        ConfigError, match=r"features +unknown extractor 'inception'; .*installed: classifier, inception"
+    ):
         evaluate(run, features="inception")
+    with pytest.raises(ConfigError, match=r"metrics.0 +unknown metric 'kit'; did you mean 'kid'"):
+        evaluate(run, metrics=["kit"])
+    with pytest.raises(ConfigError, match=r"metrics.0.neighbours +should be at least 1, is 0"):
+        evaluate(run, metrics=[{"name": "recall", "neighbours": 0}])
+    with pytest.raises(ConfigError, match="nothing here takes weights; ask for --features inception-v3-tf"):
+        evaluate(run, weights=tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match=r"there is no .*w.pth; .*--weights FILE"):
+        evaluate(run, metrics=["fid"], weights=tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match="frechet gives frechet, which another metric of the list gives"):
+        evaluate(run, metrics=["frechet", "frechet"])
+    with pytest.raises(ConfigError, match="inception-score cannot be used: pixels knows no classes"):
+        evaluate(run, metrics=["inception-score"], features="pixels")
+    with pytest.raises(ConfigError, match="stacked-modes needs the data set stacked"):
+        evaluate(run, metrics=["stacked-modes"])
     with pytest.raises(ConfigError, match="needs images, the data set has points; use modes"):
         evaluate(runs / "ring")
     with pytest.raises(ConfigError, match=r"makes samples of shape \(2,\)"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,23 +55,60 @@ def interpolate(
 @verb
 def evaluate(
     run: RunArgument,
-    metrics: Annotated[str | None, typer.Option(metavar="A,B", help="Metrics; the run's own by default.")] = None,
-    features: Annotated[str | None, typer.Option(help="Feature space; the run's own by default.")] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Metrics, by name or as a YAML list; the run's own by default.")
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Feature space, or {name: …}; the run's own by default.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Weights of inception-v3-tf; downloaded once by default.")
+    ] = None,
     count: Annotated[int | None, typer.Option(min=2, help="Samples; the run's own number by default.")] = None,
+    seed: SeedOption = 0,
     against: Annotated[Path | None, typer.Option(metavar="RUN", help="Score this run too.")] = None,
     images: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Score the pictures in a folder instead of the run's samples.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a trained run."""
-    names = [name.strip() for name in metrics.split(",")] if metrics is not None else None
-    if names is not None and not all(names):
-        raise ConfigError(f"--metrics {metrics}: write names with commas between them, e.g. --metrics frechet,classes")
+    """Score a trained run, or pictures beside it.
+
+    `gandist plugins` lists metrics and extractors (feature spaces), `gandist plugins kid` says what one is. The
+    protocol, all that the figures depend on, comes with them.
+    """
     from gandist.using.evaluate import evaluate as score
 
-    result = score(Path(run), metrics=names, features=features, count=count, against=against, images=images)
+    result = score(
+        Path(run),
+        metrics=_names(metrics) if metrics is not None else None,
+        features=_yaml("--features", features) if features is not None else None,
+        weights=weights,
+        count=count,
+        seed=seed,
+        against=against,
+        images=images,
+    )
     print_result(result, as_json)
+
+
+def _names(metrics: str) -> list[Any]:
+    """Names with commas between them, or a list in YAML."""
+    if metrics.lstrip().startswith("["):
+        return _yaml("--metrics", metrics)
+    names = [name.strip() for name in metrics.split(",")]
+    if not all(names):
+        raise ConfigError(f"--metrics {metrics}: write names with commas between them, e.g. --metrics frechet,classes")
+    return names
+
+
+def _yaml(option: str, text: str) -> Any:
+    from gandist.config.overrides import read_overrides
+
+    try:
+        return read_overrides([f"value={text}"])[0].value
+    except ConfigError:
+        raise ConfigError(f"{option} {text}: is no YAML; write a name, or {{name: NAME, FIELD: VALUE}}") from None
 
 
 @verb

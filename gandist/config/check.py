@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -13,13 +13,13 @@ from torch import nn
 from gandist.config.compose import Composed
 from gandist.config.problems import Problem, report
 from gandist.config.rules import RULES, WARNINGS, Parts
-from gandist.config.schema import Config
+from gandist.config.schema import Config, Evaluate
 from gandist.contract.component import Component
 from gandist.contract.components import Source
 from gandist.contract.facts import Facts
 from gandist.errors import ConfigError
 
-MetricProblems = Callable[[Sequence[str], Facts, Source], list[str]]
+MetricProblems = Callable[[Evaluate, Source], list[str]]
 """Why metrics cannot be computed on a data set, one line a problem; it lies in a room that the config does not know."""
 
 
@@ -53,7 +53,7 @@ def check(config: Config, composed: Composed | None = None, metric_problems: Met
     for rule in RULES:
         found.problems += rule(parts)
     if source is not None and metric_problems is not None and config.evaluate.every:
-        for text in metric_problems(config.evaluate.metrics, source.facts, source):
+        for text in metric_problems(config.evaluate, source):
             found.add("evaluate.metrics", text)
     if found.problems or source is None or players is None:
         title, origin = (composed.title, composed.origin) if composed else (config.run.name, {})

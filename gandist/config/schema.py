@@ -5,11 +5,22 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializeAsAny,
+    field_validator,
+    model_validator,
+)
 
 from gandist.config.storage import is_url, require_no_credentials
 from gandist.contract.anneal import Anneal
+from gandist.contract.component import Component
 from gandist.contract.components import Architecture, Augmentation, Dataset, Loss, Optimizer, Watcher
+from gandist.contract.scoring import Extractor, Metric
 
 
 class Section(BaseModel):
@@ -154,14 +165,28 @@ class Cluster(Section):
         return int(str(self.workers).split("..")[0])
 
 
+DEFAULT_FEATURES: Any = "classifier"
+DEFAULT_METRICS: Any = ("frechet",)
+
+
+def _short(component: Component) -> str | dict[str, Any]:
+    """A component without fields by its name alone, which is how people write it."""
+    return component.model_dump(mode="json") if type(component).model_fields else component.name
+
+
 class Evaluate(Section):
     """Scores during training and at its end."""
 
     every: int = Field(default=0, ge=0)
     """Steps between evaluations; 0 means none, at the end neither."""
-    features: Literal["classifier"] = "classifier"
-    """Feature space of the metrics: a small classifier that gandist trains on the labelled data set."""
-    metrics: tuple[str, ...] = ("frechet",)
+    features: Annotated[SerializeAsAny[Extractor], PlainSerializer(_short)] = Field(
+        default=DEFAULT_FEATURES, validate_default=True
+    )
+    """Feature space of the metrics: an extractor. The default is a small classifier that gandist trains on the labelled
+    data set."""
+    metrics: tuple[Annotated[SerializeAsAny[Metric], PlainSerializer(_short)], ...] = Field(
+        default=DEFAULT_METRICS, validate_default=True
+    )
     """What to compute."""
     count: int = Field(default=2000, ge=2)
     """Samples that are scored."""
@@ -213,7 +238,7 @@ class Config(Section):
     """Length, batch, precision, intervals."""
     cluster: Cluster = Cluster()
     """Workers, threads, storage."""
-    evaluate: Evaluate = Evaluate()
+    evaluate: Evaluate = Field(default_factory=lambda: Evaluate())
     """Scores."""
     tracking: dict[str, SerializeAsAny[Watcher]] = Field(default_factory=dict)
     """Watcher → its settings; every installed watcher is there with its defaults."""

@@ -16,12 +16,13 @@ from gandist.config.resolve import resolve
 from gandist.config.schema import Config
 from gandist.config.storage import is_url, run_url
 from gandist.config.sweep import SweepFile
+from gandist.contract.scoring import Metric
 from gandist.errors import ConfigError, did_you_mean
 
 _FREE = ("run", "optimizer", "tracking")
 """Sections on which it does not depend whether the data set opens and the networks are built."""
 
-Scores = Callable[[Iterable[str]], list[str]]
+Scores = Callable[[Iterable[Metric]], list[str]]
 """The names of the scores that metrics give; they lie in a room that the config does not know."""
 
 

@@ -15,6 +15,7 @@ from gandist.contract.anneal import Anneal
 from gandist.contract.component import Component
 from gandist.contract.facts import Facts
 from gandist.contract.noise import Noise, key
+from gandist.contract.scoring import Extractor, Metric
 from gandist.contract.turn import Memory
 
 
@@ -246,4 +247,6 @@ class Watcher(Component):
         raise TypeError(f"{type(self).__name__} has no watch(run)")
 
 
-KINDS: tuple[type[Component], ...] = (Loss, Regularizer, Architecture, Dataset, Augmentation, Optimizer, Watcher)
+KINDS: tuple[type[Component], ...] = (
+    Loss, Regularizer, Architecture, Dataset, Augmentation, Optimizer, Extractor, Metric, Watcher,
+)  # fmt: skip

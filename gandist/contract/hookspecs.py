@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Regularizer,
         Watcher,
     )
+    from gandist.contract.scoring import Extractor, Metric
 
 hookspec = pluggy.HookspecMarker("gandist")
 hookimpl = pluggy.HookimplMarker("gandist")
@@ -52,6 +53,16 @@ def gandist_augmentations() -> list[type[Augmentation]]:  # type: ignore[empty-b
 @hookspec
 def gandist_optimizers() -> list[type[Optimizer]]:  # type: ignore[empty-body]
     """Optimizers to register."""
+
+
+@hookspec
+def gandist_extractors() -> list[type[Extractor]]:  # type: ignore[empty-body]
+    """Feature extractors to register; one is `evaluate.features`."""
+
+
+@hookspec
+def gandist_metrics() -> list[type[Metric]]:  # type: ignore[empty-body]
+    """Metrics to register, for the list `evaluate.metrics`."""
 
 
 @hookspec

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,6 +34,9 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 class Classifier(nn.Module):
     """Three blocks of convolution, pooling and batch norm, a hidden layer of 64, and one logit a class."""
 
+    accuracy: float = math.nan
+    """On held-out samples, once trained."""
+
     def __init__(self, channels: int, classes: int):
         super().__init__()
         self.blocks = nn.Sequential(
@@ -41,6 +46,11 @@ class Classifier(nn.Module):
         self.head = nn.Linear(FEATURES, classes)
         # So few channels take half the time on CPUs when they lie beside each other.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def about(self) -> dict[str, float]:
+        """What joins the protocol of a score."""
+        return {"classifier_accuracy": self.accuracy}
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, 64), not negative, and logits (B, classes) of uint8 images (B, C, H, W) of any size."""

@@ -1,13 +1,19 @@
-"""Trains the feature classifier on a labelled source."""
+"""Trains the feature classifier on a labelled source, once per machine."""
 
 from __future__ import annotations
+
+import hashlib
+import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from gandist.contract.components import Source
+from gandist.contract.facts import Facts
 from gandist.contract.noise import key
+from gandist.data.cache import cache_folder
+from gandist.evaluation.cache import Stored, remembered
 from gandist.evaluation.classifier import Classifier, shrink
 
 MOST_TRAINED, MOST_HELD_OUT = 20_000, 4_000
@@ -15,6 +21,8 @@ _BATCH = 64
 _SHOWN = 120_000
 """Images shown in the whole training, at least 2 and at most 16 times each."""
 _SHIFT = 1
+_VERSION = 1
+"""Changes whenever the same data would give another classifier."""
 
 
 def order(source: Source, purpose: str) -> Tensor:
@@ -79,3 +87,39 @@ def fit(source: Source, device: torch.device) -> tuple[Classifier, float]:
     unseen, truth = read(source, holding)
     _, logits = classify(classifier, unseen)
     return classifier, float((logits.argmax(1).cpu() == truth).double().mean())
+
+
+def data_key(facts: Facts) -> str:
+    """What names the data set in the cache."""
+    about = repr((facts.fingerprint, facts.shape, facts.classes, facts.size))
+    return hashlib.blake2b(about.encode(), digest_size=12).hexdigest()
+
+
+def fitted_classifier(source: Source, device: torch.device) -> Classifier:
+    """A classifier of a labelled source of images, in eval mode on `device`; trained there, or from the cache.
+
+    Its hidden layer of 64 is the feature space `classifier`; `accuracy` is that on held-out samples. The source needs
+    at least 2 classes and 4 samples.
+    """
+    facts = source.facts
+    with torch.random.fork_rng(devices=[]):
+        classifier = Classifier(facts.shape[0], facts.classes)
+    shapes = {name: tensor.shape for name, tensor in classifier.state_dict().items()}
+
+    def trained() -> Stored:
+        fitted, accuracy = fit(source, device)
+        return fitted.state_dict(), {"accuracy": repr(accuracy)}
+
+    def fits(stored: Stored) -> bool:
+        tensors, about = stored
+        try:
+            finite = math.isfinite(float(about["accuracy"]))
+        except (KeyError, ValueError):
+            return False
+        return finite and {name: tensor.shape for name, tensor in tensors.items()} == shapes
+
+    path = cache_folder() / "classifiers" / f"{data_key(facts)}-v{_VERSION}.safetensors"
+    weights, about = remembered(path, trained, fits)
+    classifier.load_state_dict(weights)
+    classifier.accuracy = float(about["accuracy"])
+    return classifier.to(device).eval().requires_grad_(False)

@@ -24,17 +24,45 @@ def to_bytes(samples: Tensor) -> Tensor:
 
 def draw(generator: nn.Module, seed: int, start: int, stop: int, classes: int, device: torch.device) -> tuple[Any, Any]:
     """Latents and labels (int64, or None without classes) of the samples start ≤ i < stop of one block."""
+    dtype = next((weight.dtype for weight in generator.parameters()), torch.float32)
+    noise = _noise("latents", seed, start, stop, device, dtype)
+    latents = generator.draw(noise, stop - start)  # type: ignore[operator]
+    return latents, labels_of(seed, start, stop, classes, device, dtype) if classes else None
+
+
+def _noise(name: str, seed: int, start: int, stop: int, device: torch.device, dtype: torch.dtype) -> Noise:
     block = start // BLOCK
     begin = block * BLOCK
-    dtype = next((weight.dtype for weight in generator.parameters()), torch.float32)
+    rows = {"start": start - begin, "stop": stop - begin, "total": BLOCK}
+    return Noise(seed, "sample", name, block, **rows, device=device, dtype=dtype)
 
-    def noise(name: str) -> Noise:
-        rows = {"start": start - begin, "stop": stop - begin, "total": BLOCK}
-        return Noise(seed, "sample", name, block, **rows, device=device, dtype=dtype)
 
-    latents = generator.draw(noise("latents"), stop - start)  # type: ignore[operator]
-    labels = (noise("labels").uniform(stop - start) * classes).long() if classes else None
-    return latents, labels
+def labels_of(
+    seed: int, start: int, stop: int, classes: int, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Labels of the samples start ≤ i < stop of one block, int64."""
+    drawn = _noise("labels", seed, start, stop, device, dtype).uniform(stop - start)
+    return (drawn * classes).long()
+
+
+@torch.no_grad()
+def heeds_labels(generator: nn.Module, facts: Facts, device: torch.device) -> bool:
+    """Whether two labels make different samples of the same latents."""
+    if facts.classes < 2:
+        return False
+    latents, _ = draw(generator, 0, 0, 2, 0, device)
+    training = generator.training
+    generator.eval()
+    made = []
+    try:
+        for label in (0, 1):
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                # Noise inside is the same each time.
+                torch.manual_seed(0)
+                made.append(generator(latents, torch.full((2,), label, device=device)))
+    finally:
+        generator.train(training)
+    return not torch.equal(*made)
 
 
 @torch.no_grad()

@@ -8,18 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
+from gandist.config.problems import from_pydantic, report
+from gandist.config.schema import Evaluate
 from gandist.errors import ConfigError
 from gandist.evaluation.evaluator import Evaluator
 from gandist.using.folders import Pictures
 from gandist.using.load import load
 
+Named = str | dict[str, Any]
+"""A component by its name, or with fields: {"name": …}."""
+
 
 def evaluate(
     run: str | Path,
     *,
-    metrics: Sequence[str] | None = None,
-    features: str | None = None,
+    metrics: Sequence[Named] | None = None,
+    features: Named | None = None,
+    weights: str | Path | None = None,
     count: int | None = None,
     against: str | Path | None = None,
     images: str | Path | None = None,
@@ -27,18 +34,24 @@ def evaluate(
 ) -> dict[str, Any]:
     """The scores by name, and under `protocol` how they were made; what is not given is as in the run's config.
 
-    against: another run, whose scores by the same reference stand under `against`. images: a folder of images, or an
-    .npz, that is scored instead of the run's samples. Raises ConfigError for what cannot be scored.
+    weights: file for the feature space, and the metrics, that take one. against: another run, whose scores by the same
+    reference stand under `against`. images: a folder of images, or an .npz, that is scored instead of the run's
+    samples. Raises ConfigError for what cannot be scored.
     """
-    if features not in (None, "classifier"):
-        raise ConfigError(f"features '{features}' are not there; there is: classifier")
     if count is not None and count < 2:
         raise ConfigError(f"scores need at least 2 samples, not {count}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trained = load(run, device)
     pictures = Pictures(Path(images), trained.facts) if images is not None else None
-    wanted = {"metrics": tuple(metrics) if metrics is not None else None, "count": len(pictures) if pictures else count}
-    section = trained.config.evaluate.model_copy(update={k: v for k, v in wanted.items() if v is not None})
+    wanted = {
+        "metrics": list(metrics) if metrics is not None else None,
+        "features": features,
+        "count": len(pictures) if pictures else count,
+    }
+    given = {key: value for key, value in wanted.items() if value is not None}
+    section = _section(trained.config.evaluate.model_dump(mode="json") | given)
+    if weights is not None:
+        section = _weighted(section, str(weights))
     config = trained.config.model_copy(update={"evaluate": section})
     source = config.dataset.open()
     for stream in source.streams().values():
@@ -52,3 +65,29 @@ def evaluate(
     if other is not None:
         result["against"] = {"run": str(against), "step": other.step, **evaluator.measure(other.generator, seed)}
     return result
+
+
+def _section(data: dict[str, Any]) -> Evaluate:
+    """The section of a config that `data` describes. Raises ConfigError that lists what is wrong with it."""
+    try:
+        return Evaluate.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(report("gandist evaluate", from_pydantic(error, data, Evaluate))) from None
+
+
+def _weighted(section: Evaluate, weights: str) -> Evaluate:
+    """The section with this file for all that take weights. Raises ConfigError if nothing does."""
+    data = section.model_dump(mode="json")
+
+    def set_in(component: Any, dumped: Any) -> Any:
+        taken.append("weights" in type(component).model_fields)
+        return {**dumped, "weights": weights} if taken[-1] else dumped
+
+    taken: list[bool] = []
+    data["features"] = set_in(section.features, data["features"])
+    data["metrics"] = [set_in(*pair) for pair in zip(section.metrics, data["metrics"], strict=True)]
+    if not any(taken):
+        raise ConfigError(
+            f"--weights {weights}: nothing here takes weights; ask for --features inception-v3-tf or --metrics fid"
+        )
+    return _section(data)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gandist.config.schema import Config
 from gandist.contract.facts import Facts
 from gandist.errors import ConfigError
-from gandist.training.sampling import BLOCK, draw, samples
+from gandist.training.sampling import BLOCK, draw, heeds_labels, samples
 
 
 class Truncated(nn.Module):
@@ -80,11 +80,7 @@ class Trained:
     @cached_property
     def conditional(self) -> bool:
         """Whether the generator heeds labels: two of them turn the same latents into different samples."""
-        if self.facts.classes < 2:
-            return False
-        latents, _ = draw(self.generator, 0, 0, 2, 0, self.device)
-        first, second = (torch.full((2,), label, device=self.device) for label in (0, 1))
-        return not torch.equal(self.render(latents, first), self.render(latents, second))
+        return heeds_labels(self.generator, self.facts, self.device)
 
     def batches(
         self, n: int, seed: int = 0, label: int | None = None, start: int = 0, truncation: float | None = None

@@ -1,0 +1,111 @@
+"""All samples of all ranks beside real ones, and the work of comparing them shared over the ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gandist.contract.collective import all_rows, distributed
+from gandist.contract.facts import Facts
+from gandist.contract.scoring import Scored
+
+BLOCK = 512
+"""Rows whose distances to all others are in memory at once."""
+
+LISTED = 8
+"""Nearest neighbours that are kept of each row."""
+
+Side = Literal["fake", "real"]
+
+
+def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
+    """Squared Euclidean distances (R, O) between (R, D) and (O, D), never negative."""
+    product = rows @ others.T
+    square = rows.square().sum(1)[:, None] + others.square().sum(1)
+    return square.sub_(product, alpha=2).clamp_(min=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What a metric that gathers is given.
+
+    fake: the samples' rows in their order. real: the reference half's. known: the metric's statistics. All on the
+    device, equal on all ranks. shared: whether all ranks take part; False where one of them works alone.
+    """
+
+    fake: Scored
+    real: Scored
+    known: Mapping[str, Tensor]
+    facts: Facts
+    shared: bool
+    _kept: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
+
+    def of(self, other: Mapping[str, Tensor]) -> Compared:
+        """The same with the statistics of another metric; what was computed for one is kept for all."""
+        return Compared(self.fake, self.real, other, self.facts, self.shared, self._kept)
+
+    def by_block(self, rows: int, work: Callable[[slice], Tensor]) -> Tensor:
+        """`work(block)` for all blocks of at most 512 of `rows` rows, one after the other: (rows, …) on all ranks.
+
+        The blocks are shared over the ranks. They are the same whatever the number of ranks, hence the results are, to
+        the last bit. All ranks must call it.
+        """
+        rank, world = (dist.get_rank(), dist.get_world_size()) if self.shared and distributed() else (0, 1)
+        blocks = -(-rows // BLOCK)
+        if blocks < world:
+            rank, world = 0, 1
+        first, last = blocks * rank // world, blocks * (rank + 1) // world
+        bounds = [(block * BLOCK, min(rows, (block + 1) * BLOCK)) for block in range(first, last)]
+        own = torch.cat([work(slice(*bound)) for bound in bounds])
+        return own if world == 1 else all_rows(own, first * BLOCK, rows)
+
+    def points(self, side: Side) -> Tensor:
+        """Features float32 (N, D), shifted so that the reference's mean is 0: what distances lose to rounding grows
+        with the distance from there."""
+        key = ("points", side)
+        if key not in self._kept:
+            rows, real = getattr(self, side).features, self.real.features
+            assert rows is not None
+            assert real is not None
+            self._kept[key] = rows.float() - real.mean(0, dtype=torch.float64).float()
+        return self._kept[key]
+
+    def radii(self, side: Side, neighbours: int) -> Tensor:
+        """Squared distance of each row to its `neighbours`-th nearest on the same side, itself left out: (N,)."""
+        points = self.points(side)
+        # Metrics ask for different numbers of neighbours of the same points.
+        listed = min(max(neighbours, LISTED), len(points) - 1)
+        key = ("nearest", side, listed)
+        if key not in self._kept:
+
+            def work(block: slice) -> Tensor:
+                distances = squared_distances(points[block], points)
+                own = torch.arange(block.start, block.stop, device=points.device)
+                distances[own - block.start, own] = torch.inf
+                return distances.topk(listed, largest=False).values
+
+            self._kept[key] = self.by_block(len(points), work)
+        return self._kept[key][:, min(neighbours, listed) - 1]
+
+    def across(self, side: Side, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+        """`reduce(distances)` of the squared distances (B, others) of each block of one side to all of the other."""
+        rows, others = self.points(side), self.points("real" if side == "fake" else "fake")
+        return self.by_block(len(rows), lambda block: reduce(squared_distances(rows[block], others)))
+
+
+def nearest(rows: Tensor, others: Tensor, without: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Distance, float64, and index of the nearest of `others` (O, D) for each of at most 512 rows (R, D).
+
+    without: one index a row that does not count, (R,), itself. The distance to the one that is found is computed anew
+    from the difference, so that it is 0 for a copy.
+    """
+    distances = squared_distances(rows, others)
+    if without is not None:
+        distances[torch.arange(len(rows), device=rows.device), without] = torch.inf
+    index = distances.argmin(1)
+    return (rows.double() - others[index].double()).square().sum(1).sqrt(), index
