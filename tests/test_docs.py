@@ -40,14 +40,14 @@ VERBS = {
 }  # fmt: skip
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Component", "ConfigError", "Dataset", "Facts",
-    "GandistError", "Loss", "Memory", "Noise", "Optimizer", "Place", "Regularizer", "RunError", "Schedule", "Seen",
-    "Source", "Turn", "Verdict", "Watcher", "all_sum", "cache_folder", "defined_in", "hookimpl", "load", "slopes",
-    "train",
+    "GandistError", "Loss", "Memory", "Noise", "Optimizer", "Place", "Probe", "Regularizer", "RunError", "Schedule",
+    "Seen", "Source", "Turn", "Verdict", "Watcher", "all_sum", "cache_folder", "defined_in", "hookimpl", "load",
+    "slopes", "train",
 }  # fmt: skip
 HOOKS = {
-    "gandist_architectures", "gandist_augmentations", "gandist_datasets", "gandist_losses", "gandist_on_checkpoint",
-    "gandist_on_evaluation", "gandist_on_log", "gandist_on_samples", "gandist_on_train_end", "gandist_on_train_start",
-    "gandist_optimizers", "gandist_regularizers", "gandist_watchers",
+    "gandist_architectures", "gandist_augmentations", "gandist_datasets", "gandist_losses", "gandist_on_alarm",
+    "gandist_on_checkpoint", "gandist_on_evaluation", "gandist_on_log", "gandist_on_probe", "gandist_on_samples",
+    "gandist_on_train_end", "gandist_on_train_start", "gandist_optimizers", "gandist_regularizers", "gandist_watchers",
 }  # fmt: skip
 
 
