@@ -16,6 +16,14 @@ class RunError(GandistError):
     """A run that began and failed (not-a-number, out of memory, a plugin that raised). The command exits with 1."""
 
 
+class NotFiniteError(RunError):
+    """A loss or a gradient of a run is NaN or infinite. step: that of the turn, counted from 0."""
+
+    def __init__(self, text: str, step: int = 0):
+        super().__init__(text)
+        self.step = step
+
+
 class CheckpointError(GandistError):
     """A checkpoint that is damaged or belongs to another run. The command exits with 2."""
 

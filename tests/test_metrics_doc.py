@@ -3,12 +3,14 @@
 import functools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pluggy
 import pytest
 import tiny
 import torch
+from gandist_datasets.digits import Digits
 from stripes import Stripes
 
 from gandist import Metric
@@ -18,6 +20,7 @@ from gandist.evaluation.evaluator import Evaluator
 from gandist.launch.board import Board
 from gandist.launch.pulse import Pulse
 from gandist.testing.ranks import ranks
+from gandist.tracking.health import Health
 from gandist.tracking.metrics_file import MetricsFile, read
 from gandist.training.loop import train
 from gandist.training.run import RunView
@@ -45,6 +48,7 @@ def watch(run: RunView) -> Announce:
     manager = pluggy.PluginManager("gandist")
     manager.add_hookspecs(hookspecs)
     manager.register(MetricsFile().watch(run))
+    manager.register(run.config.tracking["health"].watch(run))
     return lambda hook, **facts: getattr(manager.hook, hook)(run=run, **facts)
 
 
@@ -53,6 +57,7 @@ def run(rank: int, world: int, folder: Path) -> None:
     config = tiny.config(
         optimizer={"generator": {"name": "sgd"}, "discriminator": {"name": "sgd"}},
         evaluate={"every": 6, "metrics": ["modes"], "count": 200},
+        tracking={"health": {"every": 3}},
     )
     source = config.dataset.open()
     evaluator = Evaluator(config, source, torch.device("cpu"))
@@ -88,15 +93,25 @@ def elsewhere() -> set[str]:
     return {f"evaluation/{score}" for metric in installed().components(Metric) for score in metric.all_scores()}
 
 
-def test_every_logged_key_is_documented(rows: list[dict[str, float]]):
-    logged = {key for row in rows for key in row} | image_scores() | elsewhere()
+def image_health(folder: Path) -> set[str]:
+    """Keys of the watcher `health` on labelled images."""
+    recorded: dict[str, float] = {}
+    source = Digits().open()
+    log = Health().watch(replace(tiny.view(folder), source=source, record=recorded.__setitem__))
+    assert log is not None
+    log.gandist_on_probe(step=100, images=source.read(range(64))["real"])
+    log.gandist_on_evaluation(step=100, metrics={"class_share/0": 0.5, "class_share/1": 0.5})
+    return set(recorded)
+
+
+def test_every_logged_key_is_documented(rows: list[dict[str, float]], tmp_path: Path):
+    logged = {key for row in rows for key in row} | image_scores() | elsewhere() | image_health(tmp_path)
     assert [key for key in sorted(logged - {"step"}) if documented(key) is None] == []
 
 
-def test_every_documented_key_is_logged(rows: list[dict[str, float]]):
-    logged = {documented(key) for row in rows for key in row} | {
-        documented(key) for key in image_scores() | elsewhere()
-    }
+def test_every_documented_key_is_logged(rows: list[dict[str, float]], tmp_path: Path):
+    keys = {key for row in rows for key in row} | image_scores() | elsewhere() | image_health(tmp_path)
+    logged = {documented(key) for key in keys}
     assert set(table()) - logged == {"memory/gpu_gib"}
 
 

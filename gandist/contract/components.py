@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -62,6 +63,8 @@ class Loss(Component):
     """
 
     kind: ClassVar[str] = "losses"
+    critic: ClassVar[bool] = False
+    """Whether logits are a critic's score, whose size and zero mean nothing, rather than log odds of being real."""
     turns: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
     """Players in the order in which a step plays them; may be a property (five discriminator turns, then one)."""
 
@@ -234,12 +237,25 @@ class Optimizer(Component):
         return {}
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What a watcher asks the training for: `count` samples of the same latents each time, every `every` steps."""
+
+    every: int
+    count: int
+
+
 class Watcher(Component):
     """Somebody who watches a run; its fields are its section of the config, `tracking.NAME`."""
 
     kind: ClassVar[str] = "watchers"
     place: ClassVar[Literal["rank 0", "driver"]] = "rank 0"
     """Which process calls it: beside the weights, or where the command was typed."""
+
+    @property
+    def probe(self) -> Probe | None:
+        """The samples to be drawn for `gandist_on_probe`; None draws none. Of watchers beside rank 0."""
+        return None
 
     @abstractmethod
     def watch(self, run: Any) -> object | None:

@@ -87,8 +87,23 @@ def gandist_on_samples(run: Any, step: int, images: Tensor) -> None:
 
 
 @hookspec
+def gandist_on_probe(run: Any, step: int, images: Tensor) -> None:
+    """Called where a watcher's `probe` asks for it, with samples of the generator as it is trained, without smoothing.
+
+    images: uint8 (B, C, H, W) or points (B, D), as many as the watcher that asked for most wants; sample i is of the
+    same latents each time.
+    """
+
+
+@hookspec
 def gandist_on_evaluation(run: Any, step: int, metrics: dict[str, float]) -> None:
     """Called with the metrics of an evaluation, by name."""
+
+
+@hookspec
+def gandist_on_alarm(run: Any, step: int, name: str, text: str, raised: bool) -> None:
+    """Called when a watcher has said `run.alarm(step, name, text, raised)`: something is wrong, and text says what and
+    which cures are likely; or, with `raised` false, it is so no more."""
 
 
 @hookspec

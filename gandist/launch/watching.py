@@ -32,7 +32,7 @@ class Watchers:
         if observer is not None:
             self._manager.register(observer, name=f"tracking.{name}")
 
-    def _guarded(self, name: str, call: Callable[..., Any], *arguments: Any, **facts: Any) -> None:
+    def _guarded(self, name: str, call: Callable[..., Any], /, *arguments: Any, **facts: Any) -> None:
         try:
             call(*arguments, **facts)
         except Exception as error:

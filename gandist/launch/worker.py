@@ -7,7 +7,7 @@ import socket
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,11 @@ class Rank:
 
     def watch(self, run: RunView) -> Announce:
         """Starts the watchers that sit beside rank 0, and passes on to the driver what they are told."""
-        self.watchers = Watchers(self.config, run, "rank 0", self.warn)
+
+        def alarm(step: int, name: str, text: str, raised: bool) -> None:
+            announce("gandist_on_alarm", step=step, name=name, text=text, raised=raised)
+
+        self.watchers = Watchers(self.config, replace(run, alarm=alarm), "rank 0", self.warn)
         gauges = Gauges(run.name) if self._payload["joined"] and self.config.cluster.most_workers else None
 
         def announce(hook: str, **facts: Any) -> None:
@@ -79,7 +83,7 @@ class Rank:
                 small = {"resumed_from": run.resumed_from, "world_size": run.world_size, "id": run.id}
             if hook == "gandist_on_checkpoint" and self.mirror is not None:
                 small["path"] = f"{self.mirror.objects.place}/{CHECKPOINTS}/{facts['path'].name}"
-            if hook not in ("gandist_on_samples", "gandist_on_train_end"):
+            if hook not in ("gandist_on_samples", "gandist_on_probe", "gandist_on_train_end"):
                 self.board.tell(hook, small)
 
         return announce

@@ -32,7 +32,7 @@ class MetricsFile(Watcher):
         return MetricsWriter(path, kept)
 
 
-class MetricsWriter:
+class JsonLines:
     """Puts `rows` in the place of the file's old content, then appends to it.
 
     A row is written with one system call, so that a killed process leaves whole rows only; what a machine that loses
@@ -48,19 +48,31 @@ class MetricsWriter:
         partial.replace(path)
         self._file = path.open("ab", buffering=0)
 
+    def add(self, row: dict[str, Any]) -> None:
+        """One more row."""
+        self._file.write(_line(row))
+
+    def close(self) -> None:
+        """No rows after this."""
+        self._file.close()
+
+
+class MetricsWriter(JsonLines):
+    """The rows of a run."""
+
     @hookimpl
     def gandist_on_log(self, step: int, scalars: dict[str, float]) -> None:
         """The row of a logging step."""
-        self._file.write(_line({"step": step, **scalars, "images": int(scalars["images"])}))
+        self.add({"step": step, **scalars, "images": int(scalars["images"])})
 
     @hookimpl
     def gandist_on_train_end(self) -> None:
         """Closes the file."""
-        self._file.close()
+        self.close()
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics file in order, [] if there is none. A half-written line, left by a crash, is left out."""
+    """The rows of such a file in order, [] if there is none. A half-written line, left by a crash, is left out."""
     if not path.exists():
         return []
     rows = []

@@ -138,6 +138,13 @@ class WandbLog:
         self._add(step, lambda: {"samples": wandb.Image(picture(images))})
 
     @hookimpl
+    def gandist_on_alarm(self, step: int, name: str, text: str, raised: bool) -> None:
+        """An alert, which the server sends by mail or Slack where the account asks for it."""
+        title, level = (name, "WARN") if raised else (f"{name} is over", "INFO")
+        if step * self._run.config.images_per_step > self._logged:
+            self._aside.do(lambda: self._log.alert(title=title, text=text, level=level))
+
+    @hookimpl
     def gandist_on_train_end(self, error: BaseException | None) -> None:
         """Marks the run as finished or failed; waits at most `END` seconds."""
         self._aside.do(lambda: self._finish(0 if error is None else 1))

@@ -10,17 +10,20 @@ from gandist.training.state import State
 from gandist.training.surroundings import Surroundings
 
 
-def terms_of(turn: Turn, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The terms of a part, and the discriminator's logits and probabilities on what it judged in its own turn."""
+def terms_of(turn: Turn, terms: dict[str, Tensor], accuracy: bool = False) -> dict[str, Tensor]:
+    """The terms of a part, and the discriminator's logits and probabilities on what it judged in its own turn.
+
+    accuracy: also the share of rows that it judged right.
+    """
     if turn.role != "discriminator":
         return terms
-    judged = {f"logits/{name}": rows.mean() for name, rows in turn.seen.items() if name in ("real", "fake")}
-    certain = {
-        f"probability/{name}": torch.sigmoid(rows).mean()
-        for name, rows in turn.seen.items()
-        if name in ("real", "fake")
-    }
-    return {**terms, **judged, **certain}
+    judged = {name: rows for name, rows in turn.seen.items() if name in ("real", "fake")}
+    found = {f"logits/{name}": rows.mean() for name, rows in judged.items()}
+    found |= {f"probability/{name}": torch.sigmoid(rows).mean() for name, rows in judged.items()}
+    if accuracy:
+        right = {name: rows > 0 if name == "real" else rows < 0 for name, rows in judged.items()}
+        found |= {f"accuracy/{name}": rows.float().mean() for name, rows in right.items()}
+    return {**terms, **found}
 
 
 def log_line(
@@ -44,6 +47,8 @@ def log_line(
     if around.device.type == "cuda":
         line["memory/gpu_gib"] = torch.cuda.max_memory_allocated(around.device) / 2**30
         torch.cuda.reset_peak_memory_stats(around.device)
+    line |= {key: value for key, value in around.recorded.items() if key not in line}
+    around.recorded.clear()
     if evaluated:
         line |= {f"evaluation/{name}": value for name, value in state.progress.metrics.items()}
     return line

@@ -15,6 +15,7 @@ from gandist.training.batches import Batches
 from gandist.training.clock import CHECKPOINT, DATA, EVALUATION, LOGGING, OTHER, SAMPLES, Clock, due
 from gandist.training.logs import log_line, terms_of
 from gandist.training.players import divisor
+from gandist.training.probes import Probes
 from gandist.training.profile import Profile
 from gandist.training.requests import Requests
 from gandist.training.run import RunView
@@ -55,7 +56,8 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
 
     resumed_from = state.resume()
     progress = state.progress
-    announce = around.watch(_view(state, around, resumed_from)) if around.rank == 0 else _silent
+    announce = around.watch(_view(state, source, around, resumed_from)) if around.rank == 0 else _silent
+    probes = Probes(state, around)
     if around.evaluator is not None and config.evaluate.every:
         around.post("preparing the evaluation", progress.step, state.images)
         around.evaluator.prepare()
@@ -87,7 +89,7 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
                     with autocast:
                         objective, terms = player.move(turn, own.weight(span, around.world))
                     objective.backward()
-                scalars.add(role, (step, number), terms_of(turn, terms), len(span) / batch_size)
+                scalars.add(role, (step, number), terms_of(turn, terms, happens.log), len(span) / batch_size)
                 seen.append(turn.seen)
             require_gradients(player)
             if happens.log or happens.save:
@@ -115,6 +117,9 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
             state.broadcast_smoothed()
             progress.metrics = around.evaluator.measure(state.generator, seed)
             announce("gandist_on_evaluation", step=progress.step, metrics=progress.metrics)
+        if count := probes.due(progress.step):
+            clock.enter(SAMPLES)
+            announce("gandist_on_probe", step=progress.step, images=probes.draw(count))
         if happens.log:
             clock.enter(LOGGING)
             line = log_line(state, scalars.reduce(), clock.read(config.images_per_step), happens.evaluate, around)
@@ -147,7 +152,7 @@ def _silent(hook: str, **facts: object) -> None:
     """Watchers live on rank 0."""
 
 
-def _view(state: State, around: Surroundings, resumed_from: int | None) -> RunView:
+def _view(state: State, source: Source, around: Surroundings, resumed_from: int | None) -> RunView:
     return RunView(
         id=state.progress.run_id,
         name=state.config.run.name,
@@ -158,6 +163,8 @@ def _view(state: State, around: Surroundings, resumed_from: int | None) -> RunVi
         resumed_from=resumed_from,
         request=around.request,
         warn=around.warn,
+        source=source,
+        record=around.recorded.__setitem__,
     )
 
 

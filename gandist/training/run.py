@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from gandist.config.schema import Config
+from gandist.contract.components import Source
 from gandist.contract.facts import Facts
 
 
@@ -17,6 +18,9 @@ class RunView:
 
     id: made once, kept in the checkpoint. folder: of the run, on storage that every node sees.
     resumed_from: step of the checkpoint that this attempt began with, None for a fresh start.
+    source: the opened data set; beside rank 0 only.
+    alarm(step, name, text, raised): tells all watchers (`gandist_on_alarm`) that something is wrong, or is so no more.
+    record(key, value): puts a value into the next log line.
     """
 
     id: str
@@ -28,6 +32,9 @@ class RunView:
     resumed_from: int | None
     request: Callable[[Literal["stop", "save"]], None] = field(default=lambda what: None)
     warn: Callable[[str], None] = field(default=lambda text: None)
+    source: Source | None = None
+    alarm: Callable[[int, str, str, bool], None] = field(default=lambda step, name, text, raised: None)
+    record: Callable[[str, float], None] = field(default=lambda key, value: None)
 
     @property
     def steps(self) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gandist.contract.collective import distributed
 from gandist.contract.noise import key
-from gandist.errors import RunError
+from gandist.errors import NotFiniteError, RunError
 
 
 class Scalars:
@@ -50,7 +50,7 @@ class Scalars:
     def reduce(self) -> dict[str, float]:
         """Means over the global batch and the turns that had the term, by "role/name". All ranks must call it.
 
-        Raises RunError on every rank if any value on any rank was NaN or infinite, naming step, player and term.
+        Raises NotFiniteError on every rank if any value on any rank was NaN or infinite, naming step, player and term.
         """
         for group in list(self._rows):
             self._fold(group)
@@ -65,7 +65,7 @@ class Scalars:
             dist.all_reduce(vector)
         values = vector.tolist()
         if not all(map(_finite, values)):
-            raise RunError(self._first_bad())
+            raise self._first_bad()
         return {name: value / counts[name] for name, value in zip(names, values, strict=True)}
 
     def _require_same(self, names: list[str]) -> None:
@@ -79,16 +79,16 @@ class Scalars:
             )
 
     def check(self) -> None:
-        """Raises the same RunError as `reduce` and forgets nothing: before a checkpoint between two log lines."""
+        """Raises the same error as `reduce` and forgets nothing: before a checkpoint between two log lines."""
         for group in list(self._rows):
             self._fold(group)
         bad = torch.tensor([float(bool(self._bad))], device=self._device)
         if distributed():
             dist.all_reduce(bad)
         if bad.item():
-            raise RunError(self._first_bad())
+            raise self._first_bad()
 
-    def _first_bad(self) -> str:
+    def _first_bad(self) -> NotFiniteError:
         # Only a failing run comes here, and all ranks do, since a sum over ranks that is not finite is so on each.
         found: list[list[tuple[tuple[int, int], str, str]]] = [self._bad]
         if distributed():
@@ -96,13 +96,14 @@ class Scalars:
             dist.all_gather_object(found, self._bad)
         everything = [(turn, role, name, rank) for rank, bad in enumerate(found) for turn, role, name in bad]
         if not everything:
-            return "a sum of logged terms overflowed, although each was finite"
+            return NotFiniteError("a sum of logged terms overflowed, although each was finite")
         # Of one turn's values the gradient comes last, and is that of all ranks: a term says where it began.
         (step, _), role, name, rank = min(everything, key=lambda one: (one[0], one[2] == "gradient_norm"))
-        return (
+        text = (
             f"not a finite number: '{name}' in the {role}'s turn of step {step} (first seen on rank {rank}); a lower "
             f"learning rate, a gradient penalty, or fp32 instead of bf16 are the usual cures"
         )
+        return NotFiniteError(text, step)
 
 
 def _finite(value: float) -> bool:

@@ -63,6 +63,8 @@ class Surroundings:
     """Where checkpoints go to and come from, if the run lies on object storage; `folder` is this process's own then."""
     writer: Writer = field(default_factory=Writer)
     """Writes rank 0's checkpoints; whoever ends a failed run waits for it."""
+    recorded: dict[str, float] = field(default_factory=dict)
+    """What watchers have put into the next log line, by key."""
     evaluator: Evaluator | None = None
     profile: ProfiledSteps | None = None
     """The steps that each rank makes a trace of."""

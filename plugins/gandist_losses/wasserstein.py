@@ -16,6 +16,7 @@ class Wasserstein(Loss):
 
     name: ClassVar[str] = "wasserstein"
     aliases: ClassVar[tuple[str, ...]] = ("wgan",)
+    critic: ClassVar[bool] = True
 
     d_steps: int = Field(default=5, ge=1, le=1000)
     """Critic turns before each turn of the generator."""

@@ -18,6 +18,7 @@ class WassersteinGP(Loss):
 
     name: ClassVar[str] = "wgan-gp"
     per_sample_gradients: ClassVar[bool] = True
+    critic: ClassVar[bool] = True
 
     d_steps: int = Field(default=5, ge=1, le=1000)
     """Critic turns before each turn of the generator."""
