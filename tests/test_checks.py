@@ -184,6 +184,19 @@ class Hides(TinyGenerator):
         return (super().forward(latents, labels) + self.offset).clamp(-1, 1)
 
 
+class OtherStyles(TinyGenerator):
+    def forward(self, latents, labels):
+        return super().synthesize(self.map(latents, labels))
+
+    def synthesize(self, styles):
+        return -super().synthesize(styles)
+
+
+class OddFactors(TinyGenerator):
+    def factors(self):
+        return [torch.zeros(5, 13)]
+
+
 class Idle(TinyDiscriminator):
     def __init__(self, facts):
         super().__init__(facts)
@@ -210,6 +223,8 @@ class FaultyPlayers(TinyPlayers):
         (TooBright, r"outside \[-1, 1\]"),
         (Mixes, "come out differently without the others"),
         (Hides, "same state dict makes other samples"),
+        (OtherStyles, "synthesize(.*) is not what the generator makes"),
+        (OddFactors, r"factors\(\) gives .*, not 1 matrices"),
         (Idle, "idle.weight got no gradient"),
         (Columns, r"logits \(4, 1\), not \(4,\)"),
     ],

@@ -14,7 +14,17 @@ import pytest
 import typer
 
 import gandist
-from gandist.cli import configs, data, jobs, pages, plugins, run, sweep, using  # noqa: F401  (each registers its verbs)
+from gandist.cli import (  # noqa: F401  (each registers its verbs)
+    configs,
+    data,
+    interpret,
+    jobs,
+    pages,
+    plugins,
+    run,
+    sweep,
+    using,
+)
 from gandist.cli.app import app
 from gandist.config.compose import compose
 from gandist.config.resolve import resolve
@@ -35,8 +45,8 @@ CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - set(SWEEPS))
 COMMAND: Any = typer.main.get_command(app)
 
 VERBS = {
-    "check", "config", "dashboard", "doctor", "evaluate", "export", "interpolate", "jobs", "pack", "plugins", "report",
-    "sample", "schema", "submit", "sweep", "train",
+    "check", "config", "dashboard", "doctor", "evaluate", "export", "interpolate", "interpret", "jobs", "pack", "plugins",
+    "report", "sample", "schema", "submit", "sweep", "train",
 }  # fmt: skip
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Compared", "Component", "ConfigError", "Dataset",
@@ -74,13 +84,18 @@ def commands(path: Path) -> list[list[str]]:
     return [shlex.split(command, comments=True) for command in ours]
 
 
+def taken(group: Any) -> int:
+    """How many words a group of verbs takes before its verb."""
+    return sum(param.param_type_name == "argument" for param in group.params)
+
+
 def parsed(arguments: list[str]) -> dict[str, Any]:
     """The parameters that a command line gives; nothing is executed."""
     verb, *rest = arguments
     assert verb in COMMAND.commands, f"no verb {verb}"
     command = COMMAND.commands[verb]
     if hasattr(command, "commands"):
-        verb, *rest = rest
+        verb, *rest = rest[taken(command) :]
         command = command.commands[verb]
     with command.make_context(verb, rest) as context:
         return context.params
@@ -121,8 +136,9 @@ def test_commands_in_the_text_exist(path: Path):
         if (match := re.match(r"gandist ([a-z]\S*)", code)) is not None:
             assert match[1] in COMMAND.commands, code
             command = COMMAND.commands[match[1]]
-            if (below := getattr(command, "commands", None)) and (inner := re.match(r"gandist \S+ ([a-z]+)", code)):
-                command = below[inner[1]]
+            if below := getattr(command, "commands", None):
+                inner = code.split()[2 + taken(command) :]
+                command = below[inner[0]] if inner and inner[0].isalpha() else command
             known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
             assert set(re.findall(r"--[a-z]+", code)) <= known, code
 

@@ -11,7 +11,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     arguments: without the program's name; those of the process if None.
     """
-    from gandist.cli import configs, data, jobs, pages, plugins, run, sweep, using  # noqa: F401  (each registers its verbs)
+    from gandist.cli import (  # noqa: F401  (each registers its verbs)
+        configs,
+        data,
+        interpret,
+        jobs,
+        pages,
+        plugins,
+        run,
+        sweep,
+        using,
+    )
     from gandist.cli.app import app
 
     try:

@@ -42,14 +42,25 @@ def interpolate(
     out: OutOption,
     seed: SeedOption = 0,
     frames: Annotated[int, typer.Option(min=2, help="Pictures on the way.")] = 32,
+    stops: Annotated[int, typer.Option(min=2, max=64, help="Latents that it passes.")] = 4,
+    way: Annotated[
+        str, typer.Option(metavar="spherical|linear", help="Along great circles, or along straight lines.")
+    ] = "spherical",
     label: LabelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a walk between latents: .gif, or a .png strip."""
+    """Write a walk between latents: .gif, or .png strip.
+
+    A .gif comes back to where it began, a strip does not.
+
+    \b
+    gandist interpolate runs/digits --way linear --stops 2 --frames 9 --out strip.png
+    """
     from gandist.using.load import load
     from gandist.using.pictures import write_interpolation
 
-    print_result(write_interpolation(load(run), out, seed=seed, frames=frames, label=label), as_json)
+    result = write_interpolation(load(run), out, seed=seed, frames=frames, stops=stops, label=label, way=way)
+    print_result(result, as_json)
 
 
 @verb

@@ -101,7 +101,10 @@ class Architecture(Component):
     A generator is a module with `draw(noise, n)` → latents (a tensor, tuple or dict) and `forward(latents, labels)` →
     images (B, C, H, W) in [-1, 1], or points (B, D). One whose last layer is linear, so that its images may leave that
     range, says `unbounded = True`; samples are clipped. One that trades variety for quality otherwise than by scaling
-    its latents has `truncated(latents, labels, psi)` → images, psi in (0, 1].
+    its latents has `truncated(latents, labels, psi)` → images, psi in (0, 1]. One that turns latents into styles has
+    `map(latents, labels)` → styles (B, layers, D) and `synthesize(styles)` → images. `factors()` → the weights that its
+    styles, or latents, meet first: a list of matrices (outputs, D), one a layer of styles; without it
+    `gandist interpret` looks for them itself.
 
     A discriminator's `forward(images, labels)` returns logits (B,) or a `Verdict`; its `divisor`, if it has one, is
     what the number of rows must divide by.

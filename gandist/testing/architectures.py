@@ -147,3 +147,19 @@ def _check_sampling(name: str, players: nn.ModuleDict, other: nn.ModuleDict, fac
                 f"{name}: rows {start} to {stop} come out differently without the others, by {gap:.1e}; latents must "
                 f"come from the noise that draw() is given, and in eval mode samples must not mix"
             )
+        _check_styles(name, generator, _draw(generator, _noise(n), n), labels, whole)
+
+
+def _check_styles(name: str, generator: Any, latents: Any, labels: Tensor | None, samples: Tensor) -> None:
+    """What a generator may have beside draw and forward fits together."""
+    depth, width = 1, latents[0].numel() if isinstance(latents, Tensor) else None
+    if hasattr(generator, "map") and hasattr(generator, "synthesize"):
+        styles = generator.map(latents, labels)
+        assert styles.dim() == 3, f"{name}: map() gives {tuple(styles.shape)}, not styles (B, layers, D)"
+        depth, width = styles.shape[1:]
+        gap = (generator.synthesize(styles) - samples).abs().max().item()
+        assert gap < 1e-3, f"{name}: synthesize(map(latents, labels)) is not what the generator makes, by {gap:.1e}"
+    if hasattr(generator, "factors"):
+        shapes = [tuple(matrix.shape) for matrix in generator.factors()]
+        fit = len(shapes) == depth and all(len(shape) == 2 and shape[1] == width for shape in shapes)
+        assert fit, f"{name}: factors() gives {shapes}, not {depth} matrices (outputs, {width})"

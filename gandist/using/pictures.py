@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gandist.errors import ConfigError
+from gandist.errors import ConfigError, did_you_mean
 from gandist.tracking.grids import CELL, MOST_IMAGES, picture, write
 from gandist.training.checkpoint import write_file
 from gandist.training.sampling import draw, to_bytes
@@ -100,14 +101,28 @@ def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
     return (first * a + second * b).view_as(start)
 
 
-def write_interpolation(
-    trained: Trained, out: Path, seed: int = 0, frames: int = 32, stops: int = 4, label: int | None = None
-) -> dict[str, Any]:
-    """Writes a spherical walk through `stops` latents: a .gif that ends where it began, or a .png strip that does not.
+Way = Callable[[Tensor, Tensor, float], Tensor]
+WAYS: dict[str, Way] = {"spherical": slerp, "linear": torch.lerp}
+"""How a walk goes from one latent to the next."""
 
-    All frames have one label: the given one, or that of the first latent.
+
+def write_interpolation(
+    trained: Trained,
+    out: Path,
+    seed: int = 0,
+    frames: int = 32,
+    stops: int = 4,
+    label: int | None = None,
+    way: str = "spherical",
+) -> dict[str, Any]:
+    """Writes a walk through `stops` latents: a .gif that ends where it began, or a .png strip that does not.
+
+    way: spherical, along great circles, or linear, along straight lines. All frames have one label: the given one, or
+    that of the first latent.
     """
     out, how = Path(out), Path(out).suffix.lower()
+    if way not in WAYS:
+        raise ConfigError(f"--way {way}: a walk is {' or '.join(WAYS)}{did_you_mean(way, WAYS)}")
     if how not in (".gif", ".png"):
         raise ConfigError(f"{out}: a walk is written as .gif or .png")
     if not trained.facts.images:
@@ -116,7 +131,7 @@ def write_interpolation(
         raise ConfigError(f"a walk has at least 2 frames and 2 to {MOST_IMAGES} stops, not {frames} and {stops}")
     if label is not None:
         trained.require_label(label)
-    images = _walk(trained, seed, frames, stops, label, closed=how == ".gif")
+    images = _walk(trained, seed, frames, stops, label, how == ".gif", WAYS[way])
     scale = max(1, CELL // max(images.shape[-2:]))
     images = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     try:
@@ -126,10 +141,12 @@ def write_interpolation(
             _write_gif(out, [picture(image[None]) for image in images])
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror or error}); give another --out") from error
-    return {"path": str(out), "frames": frames, "seed": seed, "step": trained.step}
+    return {"path": str(out), "frames": frames, "way": way, "seed": seed, "step": trained.step}
 
 
-def _walk(trained: Trained, seed: int, frames: int, stops: int, label: int | None, closed: bool) -> Tensor:
+def _walk(
+    trained: Trained, seed: int, frames: int, stops: int, label: int | None, closed: bool, between: Way
+) -> Tensor:
     """Frames uint8 (F, C, H, W)."""
     latents, labels = draw(trained.generator, seed, 0, stops, trained.facts.classes, trained.device)
     if not isinstance(latents, Tensor):
@@ -143,7 +160,7 @@ def _walk(trained: Trained, seed: int, frames: int, stops: int, label: int | Non
     images = []
     for position in positions:
         leg = min(int(position), len(latents) - 2)
-        here = slerp(latents[leg : leg + 1], latents[leg + 1 : leg + 2], position - leg)
+        here = between(latents[leg : leg + 1], latents[leg + 1 : leg + 2], position - leg)
         images.append(to_bytes(trained.render(here, labels)).cpu())
     return torch.cat(images)
 

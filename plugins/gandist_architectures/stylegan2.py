@@ -16,6 +16,7 @@ from gandist_architectures.sizes import wrong_size
 from gandist_architectures.style_layers import (
     Mapping,
     MinibatchDeviation,
+    ModulatedConv2d,
     ScaledConv2d,
     ScaledLinear,
     StyledConv2d,
@@ -113,6 +114,18 @@ class Generator(nn.Module):
             image = part if image is None else self.upsample(image) + part
         assert image is not None
         return image
+
+    def factors(self) -> list[Tensor]:
+        """The weights that the style of each layer meets: (outputs, D) a layer, those of all affine maps of a size's
+        image and of the next size's first convolution, which share a style, stacked."""
+        met: list[list[ModulatedConv2d]] = [[] for _ in range(self.layers)]
+        blocks: list[Any] = list(self.blocks)
+        for level, block in enumerate(blocks):
+            if block.up is not None:
+                met[2 * level - 1].append(block.up.convolution)
+            met[2 * level].append(block.convolution.convolution)
+            met[2 * level + 1].append(block.colours.convolution)
+        return [torch.cat([m.affine.weight * m.affine.scale for m in convolutions]) for convolutions in met]
 
     def forward(self, latents: Latents, labels: Tensor | None = None) -> Tensor:
         """Latents → images (B, C, size, size), about in [-1, 1]. Labels count if it is conditional."""

@@ -1,0 +1,1 @@
+"""What a trained run has learnt, as pictures: directions in its latents, truncation, neighbours, scores."""

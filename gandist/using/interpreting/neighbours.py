@@ -1,0 +1,126 @@
+"""Samples beside the training images that come nearest to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gandist.contract.components import Source
+from gandist.errors import ConfigError
+from gandist.evaluation.fitting import fitted_classifier
+from gandist.using.interpreting.real import blocks, training_data
+from gandist.using.interpreting.sheets import Row, require_ending, require_few, sheet, write
+from gandist.using.interpreting.spaces import require_images
+from gandist.using.trained import Trained
+
+FEATURES = ("pixels", "classifier")
+Embed = Callable[[Tensor], Tensor]
+"""Images uint8 (B, C, H, W) to rows float64 (B, D), between which distances are measured."""
+
+
+def write_neighbours(
+    trained: Trained,
+    out: Path,
+    count: int = 8,
+    nearest: int = 6,
+    features: str = "pixels",
+    seed: int = 0,
+    label: int | None = None,
+    truncation: float | None = None,
+) -> dict[str, Any]:
+    """Draws samples 0 to count-1 of `seed`, each with its nearest training images to the right of it.
+
+    features: pixels, where the distance is the root of the mean squared difference in grey levels of 255; or
+    classifier, the features that scores are computed in, where it is Euclidean. All training images are looked at, in
+    blocks of 64 MiB. Returns indices and distances. Raises ConfigError for what the run or its data do not have.
+    """
+    require_ending(out, (".png",), "a sheet of neighbours")
+    require_images(trained, "a sheet of neighbours")
+    if features not in FEATURES:
+        raise ConfigError(f"--features {features}: there are {' and '.join(FEATURES)}")
+    for name, value in (("--count", count), ("--nearest", nearest)):
+        if value < 1:
+            raise ConfigError(f"{name} {value}: at least 1 is needed")
+    require_few(count * (nearest + 1), "--count or --nearest")
+    source, warning = training_data(trained)
+    embed, scale = _pixels(trained) if features == "pixels" else _classifier(trained, source)
+    samples = trained.sample(count, seed, label, truncation=truncation)
+    distances, indices = find_nearest(samples, source, embed, min(nearest, len(source)), trained.device)
+    distances = distances * scale
+    rows = []
+    for one, near, apart in zip(samples, indices, distances, strict=True):
+        read = source.read(near.tolist())
+        below = [f"#{index}, {distance:.3g}" for index, distance in zip(near.tolist(), apart.tolist(), strict=True)]
+        rows.append(Row(torch.cat([one[None], read["real"]]), below=("", *below)))
+    title = [
+        f"{trained.config.run.name}, step {trained.step:,}: nearest of {len(source):,} training images",
+        f"below each its index and distance: {_measure(features)}",
+    ]
+    write([sheet(rows, ["sample", *(str(rank + 1) for rank in range(indices.shape[1]))], title)], out)
+    return {
+        "path": str(out),
+        "step": trained.step,
+        "seed": seed,
+        "label": label,
+        "features": features,
+        "distance": _measure(features),
+        "training_images": len(source),
+        **({"warning": warning} if warning else {}),
+        "neighbours": [
+            {"sample": number, "indices": near, "distances": apart}
+            for number, (near, apart) in enumerate(zip(indices.tolist(), distances.tolist(), strict=True))
+        ],
+    }
+
+
+def _measure(features: str) -> str:
+    if features == "pixels":
+        return "root mean square of the difference in grey levels of 255"
+    return "Euclidean, between the classifier's features"
+
+
+def _pixels(trained: Trained) -> tuple[Embed, float]:
+    width = 1
+    for size in trained.facts.shape:
+        width *= size
+    return lambda images: images.flatten(1).double(), width**-0.5
+
+
+def _classifier(trained: Trained, source: Source) -> tuple[Embed, float]:
+    if source.facts.classes < 2:
+        raise ConfigError(
+            f"--features classifier: needs a data set with at least 2 classes, and {trained.config.dataset.name} of "
+            f"{trained.path} has no such labels; use --features pixels"
+        )
+    classifier = fitted_classifier(source, trained.device)
+
+    @torch.no_grad()
+    def embed(images: Tensor) -> Tensor:
+        return torch.cat([classifier(part)[0].double() for part in images.split(250)])
+
+    return embed, 1.0
+
+
+def find_nearest(
+    samples: Tensor, source: Source, embed: Embed, nearest: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Distances float64 and indices int64, both (N, nearest), the nearest first; of equal ones the earlier index.
+
+    In float64 the products of bytes and their sums are exact, so that a copy in pixels lies at distance 0.
+    """
+    wanted = embed(samples.to(device))
+    squares = wanted.square().sum(1, keepdim=True)
+    best = torch.full((len(samples), 0), float("inf"), dtype=torch.float64, device=device)
+    where = torch.zeros(len(samples), 0, dtype=torch.int64, device=device)
+    for start, images in blocks(source):
+        rows = embed(images.to(device))
+        between = (squares + rows.square().sum(1) - 2 * wanted @ rows.T).clamp(min=0)
+        here = torch.arange(start, start + len(rows), device=device).expand(len(samples), -1)
+        best, where = torch.cat([best, between], dim=1), torch.cat([where, here], dim=1)
+        best, order = best.sort(dim=1, stable=True)
+        best, where = best[:, :nearest], where.gather(1, order[:, :nearest])
+    return best.sqrt().cpu(), where.cpu()
