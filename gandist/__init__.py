@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gandist.contract.facts import Facts
     from gandist.contract.hookspecs import hookimpl
     from gandist.contract.noise import Noise
+    from gandist.contract.recompute import Recomputable
     from gandist.contract.turn import Memory, Seen, Turn, Verdict, slopes
     from gandist.data.cache import cache_folder
     from gandist.data.place import Place
@@ -53,6 +54,7 @@ _HOME = {
     "Noise": "contract.noise",
     "Optimizer": "contract.components",
     "Place": "data.place",
+    "Recomputable": "contract.recompute",
     "Regularizer": "contract.components",
     "RunError": "errors",
     "Schedule": "contract.components",
@@ -85,6 +87,7 @@ __all__ = [
     "Noise",
     "Optimizer",
     "Place",
+    "Recomputable",
     "Regularizer",
     "RunError",
     "Schedule",
