@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gandist.contract.facts import Facts
     from gandist.contract.hookspecs import hookimpl
     from gandist.contract.noise import Noise
+    from gandist.contract.recompute import Recomputable
     from gandist.contract.scoring import Extractor, Metric, Real, Scored
     from gandist.contract.turn import Memory, Seen, Turn, Verdict, slopes
     from gandist.data.cache import cache_folder
@@ -63,6 +64,7 @@ _HOME = {
     "Place": "data.place",
     "Probe": "contract.components",
     "Real": "contract.scoring",
+    "Recomputable": "contract.recompute",
     "Regularizer": "contract.components",
     "RunError": "errors",
     "Schedule": "contract.components",
@@ -105,6 +107,7 @@ __all__ = [
     "Place",
     "Probe",
     "Real",
+    "Recomputable",
     "Regularizer",
     "RunError",
     "Schedule",

@@ -10,7 +10,7 @@ from gandist_augmentations.flips import Flips
 from gandist_augmentations.resampling import warped
 from torch import Tensor
 
-from gandist import Augmentation, Facts, Memory, Noise, Seen
+from gandist import Anneal, Augmentation, Facts, Memory, Noise, Seen
 from gandist.contract.turn import Span
 
 FACTS = Facts((3, 16, 16), 0, 10, "any")
@@ -197,3 +197,13 @@ def test_p_follows_the_signs_on_real_images():
     # The mean over the interval counts: 5 of 8 signs more than the others is 0.5 in the mean.
     assert controlled(ada, [sure, [1.0, 1.0, -1.0, -1.0]])[-1] == 0.0
     assert controlled(Ada(images=8, interval=1), [sure] * 4)[-1] == 1.0
+
+
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+def test_p_follows_its_way_whatever_the_logits(shape):
+    anneal = Anneal(to=0.6, over=12, begin=4, shape=shape)
+    found = controlled(Ada(start=0.2, anneal=anneal), [[1.0] * 4, [-1.0] * 4, [1.0] * 4, [1.0] * 4, [-1.0] * 4])
+    assert found == pytest.approx([anneal.value(0.2, images) for images in (4, 8, 12, 16, 20)], abs=1e-12)
+    assert (found[0], found[-1]) == pytest.approx((0.2, 0.6))
+    with pytest.raises(ValueError, match="probability"):
+        Ada(anneal=Anneal(to=1.5, over=10))

@@ -51,6 +51,7 @@ VERBS = {
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Compared", "Component", "ConfigError", "Dataset",
     "Extractor", "Facts", "GandistError", "Loss", "Memory", "Metric", "Noise", "Optimizer", "Place", "Probe", "Real",
+    "Recomputable",
     "Regularizer", "RunError", "Schedule", "Scored", "Seen", "Source", "Turn", "Verdict", "Watcher", "all_sum",
     "cache_folder", "defined_in", "download", "fitted_classifier", "hookimpl", "load", "nearest", "slopes",
     "squared_distances", "train",
@@ -183,9 +184,11 @@ def test_every_config_is_valid_and_begins_with_its_command(path: Path, monkeypat
     monkeypatch.chdir(ROOT)
     name = path.relative_to(ROOT)
     if name.parts[1] != "base":
-        resolve(compose(name))
-        assert path.read_text().startswith(f"# gandist train {name}\n")
-        assert f"`{path.stem}`" in (ROOT / "configs" / "README.md").read_text().partition("## Writing one")[0]
+        first = path.read_text().splitlines()[0]
+        assert re.fullmatch(rf"# gandist train {name}( dataset\.root=\S+)?", first)
+        resolve(compose(name, parsed(shlex.split(first)[2:])["overrides"] or []))
+        listed = name.relative_to("configs").with_suffix("")
+        assert f"`{listed}`" in (ROOT / "configs" / "README.md").read_text().partition("## Writing one")[0]
 
 
 @each(SWEEPS)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from gandist_losses.gradient_penalty import GradientPenalty
+from gandist_losses.hinge import Hinge
 from gandist_losses.minimax import Minimax
 from gandist_losses.non_saturating import NonSaturating
 from gandist_losses.r1 import R1
@@ -169,6 +170,11 @@ def test_wgan_gp_plays_the_critic_with_fresh_batches():
     assert loss.turns == ("discriminator", "discriminator", "discriminator", "generator")
     assert loss.fresh_batches == (True, True, True, False)
     assert WassersteinGP().turns.count("discriminator") == 5
+
+
+def test_hinge_may_play_the_discriminator_more_often():
+    assert Hinge().turns == ("discriminator", "generator")
+    assert Hinge(d_steps=3).fresh_batches == (True, True, True, False)
 
 
 @pytest.mark.parametrize("fields", [{"d_steps": 0}, {"gp_weight": -1}, {"gp_weight": math.nan}, {"gp_wieght": 1}])

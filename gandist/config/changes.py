@@ -8,7 +8,7 @@ from typing import Any
 from gandist.config.places import shown
 
 _FREE = ("cluster", "tracking", "evaluate")
-_FREE_IN_TRAIN = ("images", "log_every", "sample_every", "save_every", "keep", "hours")
+_FREE_IN_TRAIN = ("images", "log_every", "sample_every", "save_every", "keep", "hours", "checkpoint_activations")
 _ABSENT = object()
 
 

@@ -16,6 +16,7 @@ from gandist.config.schema import Config
 from gandist.contract.component import Component
 from gandist.contract.components import Regularizer, Source
 from gandist.contract.noise import Noise
+from gandist.contract.recompute import recomputable
 from gandist.contract.turn import Verdict
 from gandist.errors import did_you_mean
 
@@ -211,6 +212,18 @@ def micro_batches_are_exact(parts: Parts) -> Iterator[Problem]:
             return
 
 
+def activations_can_be_recomputed(parts: Parts) -> Iterator[Problem]:
+    """Some network has blocks that may be played twice, and is not compiled."""
+    train, players = parts.config.train, parts.players
+    if not train.checkpoint_activations or players is None:
+        return
+    name = parts.config.architecture.name
+    if not any(recomputable(player) for player in players.values()):
+        yield Problem("train.checkpoint_activations", f"{name} has no blocks that could be recomputed; set it to false")
+    elif train.compile:
+        yield Problem("train.checkpoint_activations", "is not possible with train.compile; set one of them to false")
+
+
 def bf16_is_supported(parts: Parts) -> Iterator[Problem]:
     """The GPU computes in bfloat16."""
     config = parts.config
@@ -268,6 +281,7 @@ RULES: tuple[Rule, ...] = (
     regularizers_take_part,
     batch_feeds_all,
     micro_batches_are_exact,
+    activations_can_be_recomputed,
     bf16_is_supported,
 )
 WARNINGS: tuple[Callable[[Parts], Iterator[str]], ...] = (

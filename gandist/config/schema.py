@@ -71,6 +71,9 @@ class Train(Section):
     compile: bool = False
     """Compile the networks (torch.compile), but for turns that differentiate the discriminator's slope, where torch
     cannot; the same function to rounding. The first steps take minutes."""
+    checkpoint_activations: bool = False
+    """Compute the inner feature maps of the networks' blocks again in the backward pass instead of keeping them: the
+    same bits from less memory, for a second forward pass."""
     sync_batchnorm: bool = False
     """Batch norm over the global batch instead of each worker's share."""
     deterministic: bool = False

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gandist.config.schema import Config
 from gandist.contract.component import Component
 from gandist.contract.facts import Facts
+from gandist.contract.recompute import recompute
 from gandist.errors import CheckpointError, RunError
 from gandist.training import checkpoint
 from gandist.training.consistency import broadcast_buffers, require_equal
@@ -62,6 +63,9 @@ class State:
         if config.train.channels_last:
             for network in self.networks.values():
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.train.checkpoint_activations:
+            for network in self.networks.values():
+                recompute(network)
         compiled = self.networks if config.train.compile else {}
         self._compiled: dict[str, Any] = {name: torch.compile(network) for name, network in compiled.items()}
         self.memories = build_memories([config.loss, *config.loss.regularizers, *config.augmentations], facts)

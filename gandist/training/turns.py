@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gandist.contract.collective import distributed
 from gandist.contract.noise import key
+from gandist.contract.recompute import recomputable
 from gandist.contract.turn import Moment, Turn
 from gandist.errors import GandistError, RunError
 from gandist.training.players import Player, taking_part
@@ -113,7 +114,9 @@ def explained(turn: Turn, state: State) -> Iterator[None]:
 
 def _out_of_memory(where: str, turn: Turn, state: State) -> str:
     rows = len(turn)
+    helps = not state.config.train.checkpoint_activations and any(map(recomputable, state.networks.values()))
+    again = "train.checkpoint_activations=true (the same result for more work), or " if helps else ""
     return (
         f"out of memory {where} with {rows} rows at once; set train.micro_batch to {max(1, rows // 2)} or less "
-        f"(the same result in several parts), or train on more workers"
+        f"(the same result in several parts), or {again}train on more workers"
     )

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from gandist import Recomputable
+
 Attention = Annotated[
     int,
     Field(
@@ -31,7 +33,7 @@ def no_attention_at(name: str, attention: int, size: int) -> str | None:
     )
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(Recomputable):
     """Adds to each pixel a learnt share of what it attends to; at first nothing (equation 3).
 
     As in the authors' code keys and values are pooled to half the size, and have an eighth and half of the channels.

@@ -113,7 +113,9 @@ class LeakyReLU(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """max(x, 0) + slope · min(x, 0)."""
         if torch.is_grad_enabled() and input.requires_grad:
-            return _LeakyReLU.apply(input, self.slope, self.inplace)  # type: ignore[return-value]
+            # A view that is overwritten costs copies in the backward pass, and torch has no second derivative of a
+            # recomputed block with one. Nothing more is kept: the input is let go.
+            return _LeakyReLU.apply(input, self.slope, self.inplace and not input._is_view())  # type: ignore[return-value]
         return F.leaky_relu(input, self.slope, self.inplace)
 
     def extra_repr(self) -> str:

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gandist import Architecture, Facts, Noise
+from gandist import Architecture, Facts, Noise, Recomputable
 from gandist_architectures.conditioning import unlabelled
 from gandist_architectures.convolutions import GroupedConv2d, Pointwise
 from gandist_architectures.layers import LeakyReLU, at_least_float32, channels_last, kernels_last
@@ -36,7 +36,7 @@ def pointwise(inputs: int, outputs: int) -> nn.Module:
     return scaled(Pointwise(inputs, outputs, bias=False)) if inputs != outputs else nn.Identity()
 
 
-class Block(nn.Module):
+class Block(Recomputable):
     """Inverted bottleneck: 1×1 to `expansion` times the channels, grouped 3×3, 1×1 back, added to the input.
 
     There is no normalisation. Instead the last weights begin at 0, and the others smaller the more `blocks` the whole

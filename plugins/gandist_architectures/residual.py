@@ -7,6 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gandist import Recomputable
 from gandist_architectures.conditioning import Conditional, Norm, apply
 from gandist_architectures.convolutions import FromImages, PooledConv2d, UpsampledConv2d
 from gandist_architectures.layers import AvgPool2d, ReLU, layer_norm
@@ -18,7 +19,7 @@ RESIDUAL = math.sqrt(2)
 """Gain of the convolutions on a residual path, in the authors' code."""
 
 
-class UpBlock(Conditional):
+class UpBlock(Conditional, Recomputable):
     """Residual block that doubles the size."""
 
     def __init__(self, inputs: int, outputs: int, norm: Norm, finish: Finish):
@@ -38,7 +39,7 @@ class UpBlock(Conditional):
         return hidden + F.interpolate(self.shortcut(input), scale_factor=2, mode="nearest")
 
 
-class DownBlock(nn.Module):
+class DownBlock(Recomputable):
     """Residual block that halves the size if `down`. `first`: it sees the image itself, so nothing comes before it.
 
     layers: layer norm before each ReLU but the first block's.

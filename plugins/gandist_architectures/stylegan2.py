@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gandist import Architecture, Facts, Noise, all_sum
+from gandist import Architecture, Facts, Noise, Recomputable, all_sum
 from gandist_architectures.conditioning import unlabelled
 from gandist_architectures.layers import at_least_float32, channels_last, kernels_last
 from gandist_architectures.resampling import Downsample, Upsample
@@ -31,7 +31,7 @@ Latents = Tensor | dict[str, Tensor]
 """(B, latent); or, with mixing: "first" and "second" (B, latent), and "from" (B,), the layer that begins the second."""
 
 
-class SynthesisBlock(nn.Module):
+class SynthesisBlock(Recomputable):
     """The layers of one size, and their part of the image. The first has no layer that doubles the size."""
 
     def __init__(self, inputs: int, outputs: int, style: int, size: int, channels: int, noise: bool):
@@ -136,7 +136,7 @@ class Generator(nn.Module):
         return self.synthesize(self.average.lerp(self.map(latents, labels), psi))
 
 
-class DiscriminatorBlock(nn.Module):
+class DiscriminatorBlock(Recomputable):
     """Two convolutions, the second to half the size, beside a linear way around them if `residual`."""
 
     def __init__(self, inputs: int, outputs: int, residual: bool):

@@ -1,13 +1,13 @@
 """Adaptive discriminator augmentation."""
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from gandist import Augmentation, Facts, Memory, Noise, Seen
+from gandist import Anneal, Augmentation, Facts, Memory, Noise, Seen
 from gandist_augmentations.images_only import unless_images
 from gandist_augmentations.resampling import warped
 
@@ -34,6 +34,8 @@ class Ada(Augmentation):
     """Turns of the discriminator between two changes of p."""
     start: float = Field(default=0.0, ge=0.0, le=1.0)
     """p at the start."""
+    anneal: Anneal | None = None
+    """How p goes on from `start` with the images seen, whatever the logits (Huang et al. 2024); null adapts it."""
     pixels: bool = True
     """Mirroring, quarter turns, and shifts by whole pixels."""
     geometry: bool = True
@@ -41,12 +43,18 @@ class Ada(Augmentation):
     color: bool = True
     """Brightness, contrast, inversion of luma, hue, and saturation."""
 
+    @model_validator(mode="after")
+    def _ends_at_a_probability(self) -> Self:
+        if self.anneal is not None and not 0.0 <= self.anneal.to <= 1.0:
+            raise ValueError(f"anneal.to is a probability, at least 0 and at most 1, not {self.anneal.to:g}")
+        return self
+
     def refuse(self, facts: Facts) -> str | None:
         """Points have no geometry."""
         return unless_images(facts)
 
     def memory(self, facts: Facts) -> dict[str, Tensor]:
-        """p, and what has been seen since it last changed: sum of signs, rows, turns."""
+        """p, and what has been seen since it last changed: sum of signs, rows, turns; all rows, where p is annealed."""
         zero = torch.zeros((), dtype=torch.float64)
         return {"p": torch.full_like(zero, self.start), "signs": zero, "rows": zero, "turns": zero}
 
@@ -55,6 +63,10 @@ class Ada(Augmentation):
         if seen.role != "discriminator":
             return
         real = seen["real"]
+        if self.anneal is not None:
+            memory.rows += len(real)
+            memory.p.copy_(self._annealed(self.anneal, memory.rows))
+            return
         memory.signs += real.sign().sum().double()
         memory.rows += len(real)
         memory.turns += 1
@@ -64,6 +76,13 @@ class Ada(Augmentation):
         memory.p.add_(due * way).clamp_(0.0, 1.0)
         for name in ("signs", "rows", "turns"):
             memory.get_buffer(name).mul_(1.0 - due)
+
+    def _annealed(self, anneal: Anneal, images: Tensor) -> Tensor:
+        """`anneal.value` of a number of images that only the device knows."""
+        progress = ((images - anneal.begin) / anneal.over).clamp(0.0, 1.0)
+        if anneal.shape == "cosine":
+            progress = 0.5 * (1.0 - (math.pi * progress).cos())
+        return self.start + (anneal.to - self.start) * progress
 
     def apply(self, images: Tensor, noise: Noise, memory: Memory | None) -> Tensor:
         """(B, C, H, W), changed with probability p."""

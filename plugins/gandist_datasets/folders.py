@@ -29,5 +29,5 @@ def existing_folder(root: str) -> Path:
     )
     near = get_close_matches(missing, siblings, n=1, cutoff=0.6)
     there = f"has {', '.join(siblings[:6])}" if siblings else "has no folders"
-    hint = f"did you mean {ancestor / near[0]}?" if near else f"{ancestor} {there}"
+    hint = f"did you mean {ancestor / near[0]}?" if near else f"{ancestor} {there}; set dataset.root to yours"
     raise ConfigError(f"dataset.root: there is no folder {folder}; {hint}")

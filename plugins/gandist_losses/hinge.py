@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import relu
 
@@ -16,6 +17,14 @@ class Hinge(Loss):
     """
 
     name: ClassVar[str] = "hinge"
+
+    d_steps: int = Field(default=1, ge=1, le=1000)
+    """Discriminator turns, each with a fresh batch, before each turn of the generator; 5 in Miyato et al. 2018."""
+
+    @property
+    def turns(self) -> tuple[str, ...]:  # type: ignore[override]
+        """`d_steps` turns of the discriminator, then one of the generator."""
+        return ("discriminator",) * self.d_steps + ("generator",)
 
     def discriminator(self, turn: Turn) -> dict[str, Tensor]:
         """E max(0, 1 - D(x)) + E max(0, 1 + D(G(z)))."""
