@@ -44,7 +44,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def events(folder: Path) -> list[tuple[int, str, str]]:
-    return [(row["step"], row["check"], row["event"]) for row in read(folder / "health.jsonl")]
+    return [(row["step"], row["check"], row["state"]) for row in read(folder / "health.jsonl")]
 
 
 # The measures.
@@ -236,7 +236,7 @@ def test_an_alarm_is_raised_once_and_ended_once(tmp_path: Path):
     assert CURES["collapse"] in warnings[0]
     assert asked == []
     assert read(tmp_path / "health.jsonl")[0] == {
-        "step": 5, "images": 40, "check": "collapse", "event": "raised", "value": 0.0, "threshold": 0.1,
+        "step": 5, "images": 40, "check": "collapse", "state": "raised", "value": 0.0, "threshold": 0.1,
         "text": f"0.0; likely cures: {CURES['collapse']}",
     }  # fmt: skip
 
@@ -390,7 +390,7 @@ def test_a_value_that_is_not_finite_goes_on_record(tmp_path: Path):
     # As a worker's last act.
     watchers[0].announce("gandist_on_train_end", error=failure.value)
     (row,) = read(tmp_path / "health.jsonl")
-    assert (row["step"], row["check"], row["event"], row["value"]) == (3, "not finite", "raised", None)
+    assert (row["step"], row["check"], row["state"], row["value"]) == (3, "not finite", "raised", None)
     assert row["text"] == str(failure.value)
     assert told == [(3, "not finite", True)]
 

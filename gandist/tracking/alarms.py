@@ -61,8 +61,8 @@ class Alarms:
         self._path = run.folder / FILE_NAME
         self._kept = [] if run.resumed_from is None else [r for r in read(self._path) if r["step"] <= run.resumed_from]
         self._file = JsonLines(self._path, self._kept) if self._path.exists() else None
-        last = {str(row.get("check")): row.get("event") for row in self._kept}
-        self.raised = {check for check, event in last.items() if event == "raised"}
+        last = {str(row.get("check")): row.get("state") for row in self._kept}
+        self.raised = {check for check, state in last.items() if state == "raised"}
         """Checks whose alarm is not over."""
         self._streak: Counter[str] = Counter()
         """By check: readings in a row that speak against what was told last."""
@@ -97,7 +97,7 @@ class Alarms:
                 "step": step,
                 "images": step * self._run.config.images_per_step,
                 "check": reading.check,
-                "event": "raised" if raised else "over",
+                "state": "raised" if raised else "over",
                 "value": reading.value,
                 "threshold": reading.threshold,
                 "text": text,
