@@ -22,7 +22,7 @@ Announce = Callable[..., None]
 class Evaluator(Protocol):
     """Scores a generator. All ranks call both methods at the same time."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> object:
         """Makes ready what scores need: reference statistics, a trained classifier."""
 
     def measure(self, generator: nn.Module, seed: int) -> dict[str, float]:
