@@ -13,7 +13,6 @@ from torch import Tensor
 
 import gandist
 from gandist.evaluation.classifier import Classifier
-from gandist.evaluation.fitting import fitted_classifier
 from gandist.using.trained import Trained
 
 STACKED = 26_000
@@ -32,7 +31,7 @@ def stacked(run: Path) -> dict[str, float]:
     samples the classifier is sure of in all three planes; the same of as many real samples."""
     trained = gandist.load(run)
     source: Any = trained.config.dataset.open()
-    classifier = fitted_classifier(source.source, CPU)
+    classifier = gandist.fitted_classifier(source.source, CPU).eval()
     real = source.read(range(STACKED))["real"]
     mine = _numbers(classifier, trained.batches(STACKED))
     theirs = _numbers(classifier, real.split(500))
@@ -64,7 +63,7 @@ def conditional(run: Path) -> dict[str, float]:
     """The share of 10,000 samples that are classified as the label asked for, its least over the labels, and that of
     real samples that the classifier has not seen."""
     trained: Trained = gandist.load(run)
-    judge = fitted_classifier(trained.config.dataset.open(), CPU)
+    judge = gandist.fitted_classifier(trained.config.dataset.open(), CPU).eval()
     asked = trained.labels(LABELLED)
     with torch.no_grad():
         said = torch.cat([judge(batch)[1].argmax(1) for batch in trained.batches(LABELLED)])
