@@ -349,7 +349,7 @@ def test_neighbours_want_the_data_that_the_run_was_trained_on(digits: Trained, t
     other = digits.config.model_copy(update={"dataset": digits.config.dataset.model_copy(update={"size": 32})})
     with pytest.raises(ConfigError, match=r"now has \(1, 32, 32\)"):
         write_neighbours(replace(digits, config=other), tmp_path / "m.png")
-    with pytest.raises(ConfigError, match="there are pixels and classifier"):
+    with pytest.raises(ConfigError, match="--features inception: unknown extractor"):
         write_neighbours(digits, tmp_path / "m.png", features="inception")
     assert [path.name for path in tmp_path.iterdir()] == ["n.png"]
 
@@ -475,7 +475,7 @@ def test_the_command_line(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["truncation", "--out", "a.png", "--psi", "x"], "write numbers with commas"),
         (["truncation", "--out", "a.png", "--psi", "2"], "above 0 and at most 1"),
         (["neighbours", "--out", "a.gif"], "is written as .png"),
-        (["neighbours", "--out", "a.png", "--features", "dino"], "there are pixels and classifier"),
+        (["neighbours", "--out", "a.png", "--features", "dino"], "--features dino: unknown extractor"),
         (["scores", "--out", "."], "is written as .png"),
         (["scores", "--count", "70", "--out", "file/a.png"], "cannot be written"),
     ],

@@ -182,8 +182,8 @@ def neighbours(
     count: Annotated[int, typer.Option(min=1, help="Samples.")] = 8,
     nearest: Annotated[int, typer.Option(min=1, help="Training images beside each.")] = 6,
     features: Annotated[
-        str, typer.Option(metavar="pixels|classifier", help="What distances are measured in; classifier needs labels.")
-    ] = "pixels",
+        str | None, typer.Option(metavar="NAME", help="Compare these features, e.g. classifier; else pixels.")
+    ] = None,
     seed: SeedOption = 0,
     label: LabelOption = None,
     truncation: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="As of gandist sample.")] = None,

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from gandist.contract.components import Source
+from gandist.contract.discovery import installed
+from gandist.contract.scoring import Extractor
 from gandist.errors import ConfigError
-from gandist.evaluation.fitting import fitted_classifier
 from gandist.using.interpreting.real import blocks, training_data
 from gandist.using.interpreting.sheets import Row, require_ending, require_few, sheet, write
 from gandist.using.interpreting.spaces import require_images
 from gandist.using.trained import Trained
 
-FEATURES = ("pixels", "classifier")
 Embed = Callable[[Tensor], Tensor]
 """Images uint8 (B, C, H, W) to rows float64 (B, D), between which distances are measured."""
 
@@ -27,27 +29,25 @@ def write_neighbours(
     out: Path,
     count: int = 8,
     nearest: int = 6,
-    features: str = "pixels",
+    features: str | None = None,
     seed: int = 0,
     label: int | None = None,
     truncation: float | None = None,
 ) -> dict[str, Any]:
     """Draws samples 0 to count-1 of `seed`, each with its nearest training images to the right of it.
 
-    features: pixels, where the distance is the root of the mean squared difference in grey levels of 255; or
-    classifier, the features that scores are computed in, where it is Euclidean. All training images are looked at, in
+    features: an installed extractor, in whose features the distance is Euclidean; by default pixels are compared, by
+    the root of the mean squared difference in grey levels of 255. All training images are looked at, in
     blocks of 64 MiB. Returns indices and distances. Raises ConfigError for what the run or its data do not have.
     """
     require_ending(out, (".png",), "a sheet of neighbours")
     require_images(trained, "a sheet of neighbours")
-    if features not in FEATURES:
-        raise ConfigError(f"--features {features}: there are {' and '.join(FEATURES)}")
     for name, value in (("--count", count), ("--nearest", nearest)):
         if value < 1:
             raise ConfigError(f"{name} {value}: at least 1 is needed")
     require_few(count * (nearest + 1), "--count or --nearest")
     source, warning = training_data(trained)
-    embed, scale = _pixels(trained) if features == "pixels" else _classifier(trained, source)
+    embed, scale = _extracted(trained, source, features) if features else _pixels(trained)
     samples = trained.sample(count, seed, label, truncation=truncation)
     distances, indices = find_nearest(samples, source, embed, min(nearest, len(source)), trained.device)
     distances = distances * scale
@@ -77,10 +77,10 @@ def write_neighbours(
     }
 
 
-def _measure(features: str) -> str:
-    if features == "pixels":
+def _measure(features: str | None) -> str:
+    if features is None:
         return "root mean square of the difference in grey levels of 255"
-    return "Euclidean, between the classifier's features"
+    return f"Euclidean, between features of {features}"
 
 
 def _pixels(trained: Trained) -> tuple[Embed, float]:
@@ -90,17 +90,21 @@ def _pixels(trained: Trained) -> tuple[Embed, float]:
     return lambda images: images.flatten(1).double(), width**-0.5
 
 
-def _classifier(trained: Trained, source: Source) -> tuple[Embed, float]:
-    if source.facts.classes < 2:
-        raise ConfigError(
-            f"--features classifier: needs a data set with at least 2 classes, and {trained.config.dataset.name} of "
-            f"{trained.path} has no such labels; use --features pixels"
-        )
-    classifier = fitted_classifier(source, trained.device)
+def _extracted(trained: Trained, source: Source, name: str) -> tuple[Embed, float]:
+    try:
+        kind, fields = installed().choose(Extractor, name)
+        extractor = kind.model_validate(fields)
+    except (PydanticCustomError, ValidationError) as error:
+        reason = error.message() if isinstance(error, PydanticCustomError) else error.errors()[0]["msg"]
+        raise ConfigError(f"--features {name}: {reason}") from None
+    if (reason := extractor.unfit(source)) is not None:
+        raise ConfigError(f"--features {name}: {reason}; without --features, pixels are compared")
+    network = extractor.build(source, trained.device).to(trained.device)
 
     @torch.no_grad()
     def embed(images: Tensor) -> Tensor:
-        return torch.cat([classifier(part)[0].double() for part in images.split(250)])
+        made = [network(part) for part in images.split(250)]
+        return torch.cat([(part[0] if isinstance(part, tuple) else part).double() for part in made])
 
     return embed, 1.0
 
