@@ -17,9 +17,9 @@ $(VENV)/installed: pyproject.toml constraints.txt plugins/example/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx,report,dashboard]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable plugins/example
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group test --group lint
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[report,dashboard]' --group test --group lint
 	touch $@
 
 # Trains the embedded digits on two workers into runs/digits, and ends with the figures and the path of the last grid.

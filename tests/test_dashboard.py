@@ -21,8 +21,6 @@ SECTIONS = [
     "Samples", "Metrics", "Losses", "Gradients of the generator", "Gradients of the discriminator", "Health",
     "Throughput", "Rank 0", "Rank 1",
 ]  # fmt: skip
-HEALTH = {"accuracy/real", "health/diversity"}
-"""Logged by runs whose health is watched."""
 EXAMPLES = {"<player>": ("generator", "discriminator"), "<term>": ("r1",), "<class>": ("3",), "<rank>": ("0",)}
 
 
@@ -45,9 +43,9 @@ def test_every_value_that_it_names_is_one_that_runs_log():
     assert [key for key in sorted(named) if documented(key) is None] == []
     assert {panel["config"]["xAxis"] for panel in panels(spec) if "xAxis" in panel["config"]} == {"images"}
     patterns = [panel["config"]["metricRegex"] for panel in panels(spec) if "metricRegex" in panel["config"]]
-    assert len(patterns) == 6
+    assert len(patterns) == 8
     for pattern in patterns:
-        assert any(re.search(pattern, key) for key in logged() | HEALTH), pattern
+        assert any(re.search(pattern, key) for key in logged()), pattern
     pictures = {key for panel in panels(spec) for key in panel["config"].get("mediaKeys", [])}
     document = Path(__file__).parents[1] / "docs" / "metrics.md"
     assert pictures == {"samples"}
@@ -153,7 +151,7 @@ def test_without_a_server_there_is_one_clear_error(
 def test_it_is_written_without_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "dashboard.json"
     assert main(["dashboard", "--project", "p", "--out", str(out), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"workspace": str(out), "sections": 8, "panels": 25}
+    assert json.loads(capsys.readouterr().out) == {"workspace": str(out), "sections": 8, "panels": 29}
     WorkspaceViewspec.model_validate_json(out.read_text())
     assert main(["dashboard", "--project", "p", "--out", str(out), "--check"]) == 2
     assert main(["dashboard"]) == 2

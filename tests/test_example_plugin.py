@@ -70,7 +70,8 @@ def test_it_trains_on_two_workers(installed_example, tmp_path):
 def test_the_tutorial_shows_the_code_as_it_is():
     tutorial = (EXAMPLE.parent / "README.md").read_text()
     shown = re.findall(r"```(?:python|toml)\n(.*?)```", tutorial, re.DOTALL)
-    sources = [path.read_text() for pattern in ("*.py", "*.toml") for path in EXAMPLE.parent.rglob(pattern)]
+    roots = (EXAMPLE.parent, EXAMPLE.parents[1] / "gandist")
+    sources = [path.read_text() for root in roots for end in ("*.py", "*.toml") for path in root.rglob(end)]
     assert len(shown) > 5
     assert [block for block in shown if not any(block in source for source in sources)] == []
 
