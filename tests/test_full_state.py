@@ -14,6 +14,8 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from tests.processes import install
 from tests.ranks import train_on_ranks
 
+pytestmark = pytest.mark.arithmetic
+
 STEPS, EVERY, DEATH = 20, 5, 13
 DCGAN = {"name": "dcgan", "width": 4, "latent": 8}
 
@@ -22,7 +24,6 @@ import torch
 from typing import ClassVar
 from gandist import Regularizer, hookimpl
 
-pytestmark = pytest.mark.arithmetic
 
 class Anchor(Regularizer):
     """Holds the logits near slow means of those on real and on fake samples, after LeCam (Tseng et al. 2021, eq. 3)."""
