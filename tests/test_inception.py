@@ -25,6 +25,8 @@ from gandist.evaluation.evaluator import Evaluator
 from gandist.evaluation.reference import halves
 from gandist.training import objects
 
+pytestmark = pytest.mark.arithmetic
+
 CPU = torch.device("cpu")
 # Of torch-fidelity 0.4's FeatureExtractorInceptionV3 on the picture below; ours differed from it by nothing at all.
 FEATURES = [0.0, 0.619629, 4.36343, 2.15228, 7.03793, 0.0205797]

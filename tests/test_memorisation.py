@@ -12,6 +12,8 @@ from gandist import Facts, Source
 from gandist.evaluation.evaluator import Evaluator
 from gandist.evaluation.fitting import order
 
+pytestmark = pytest.mark.arithmetic
+
 
 class Part(Source):
     """Some samples of another source."""

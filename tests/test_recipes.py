@@ -23,6 +23,8 @@ from gandist.config.resolve import resolve
 from gandist.config.schema import Config
 from gandist.evaluation.metrics import validate
 
+pytestmark = pytest.mark.arithmetic
+
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted(
     path.relative_to(ROOT)

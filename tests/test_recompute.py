@@ -25,6 +25,8 @@ from gandist.training.loop import train
 from gandist.training.surroundings import Surroundings
 from tests.ranks import train_on_ranks
 
+pytestmark = pytest.mark.arithmetic
+
 ROWS = 4
 CASES: list[zoo.Case] = [
     ({"name": "biggan", **zoo.NARROW["biggan"], "attention": 16}, (3, 32, 32)),

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+pytestmark = pytest.mark.arithmetic
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
 SMALL = ["train.images=10_240", "train.save_every=10", "dataset.count=1000", "architecture.width=8"]
