@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from tests.machines import Unavailable, require
+
+if TYPE_CHECKING:
+    from gandist.using.trained import Trained
 
 torch.set_num_threads(1)
 
@@ -26,6 +30,22 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("GANDIST_TEST_DATA names no folder with fashion-mnist/ and photos/")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small runs that were trained, to be read only."""
+    from trained_runs import train_runs
+
+    return train_runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def digits(runs: Path) -> Trained:
+    """One of them, loaded."""
+    from gandist.using.load import load
+
+    return load(runs / "digits")
 
 
 @pytest.fixture(scope="module")

@@ -14,18 +14,7 @@ import pytest
 import typer
 
 import gandist
-from gandist.cli import (  # noqa: F401  (each registers its verbs)
-    configs,
-    data,
-    interpret,
-    jobs,
-    pages,
-    plugins,
-    run,
-    sweep,
-    using,
-)
-from gandist.cli.app import app
+from gandist.cli.verbs import app
 from gandist.config.compose import compose
 from gandist.config.resolve import resolve
 from gandist.config.sweep import read_sweep

@@ -25,7 +25,6 @@ import torch
 from typing import ClassVar
 from gandist import Regularizer, hookimpl
 
-
 class Anchor(Regularizer):
     """Holds the logits near slow means of those on real and on fake samples, after LeCam (Tseng et al. 2021, eq. 3)."""
     name: ClassVar[str] = "anchor"

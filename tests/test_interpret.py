@@ -13,7 +13,6 @@ import torch
 import zoo
 from PIL import Image
 from torch import Tensor, nn
-from trained_runs import train_runs
 
 from gandist import ConfigError, Facts
 from gandist.cli import main
@@ -36,16 +35,6 @@ CPU = torch.device("cpu")
 SIDE = 4
 PIXELS = SIDE * SIDE
 LATENTS = 5000
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_runs(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def digits(runs: Path) -> Trained:
-    return load(runs / "digits")
 
 
 def generator_of(latent: int, forward: Callable[[Tensor, Tensor | None], Tensor], *layers: nn.Module) -> nn.Module:

@@ -7,22 +7,11 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from trained_runs import train_runs
 
 import gandist
 from gandist import CheckpointError, ConfigError
 from gandist.using.load import load
 from gandist.using.trained import Trained
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_runs(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def digits(runs: Path) -> Trained:
-    return load(runs / "digits")
 
 
 @pytest.fixture

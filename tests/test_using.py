@@ -13,7 +13,6 @@ import zoo
 from PIL import Image
 from safetensors import safe_open
 from torch import Tensor, nn
-from trained_runs import train_runs
 
 from gandist import ConfigError, Facts
 from gandist.cli import main
@@ -27,16 +26,6 @@ from gandist.using.pictures import slerp, write_interpolation, write_samples
 from gandist.using.trained import Trained
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_runs(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def digits(runs: Path) -> Trained:
-    return load(runs / "digits")
 
 
 class Labelled(nn.Module):

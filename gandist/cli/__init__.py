@@ -11,18 +11,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     arguments: without the program's name; those of the process if None.
     """
-    from gandist.cli import (  # noqa: F401  (each registers its verbs)
-        configs,
-        data,
-        interpret,
-        jobs,
-        pages,
-        plugins,
-        run,
-        sweep,
-        using,
-    )
-    from gandist.cli.app import app
+    from gandist.cli.verbs import app
 
     try:
         app(list(sys.argv[1:] if arguments is None else arguments), prog_name="gandist")

@@ -14,6 +14,7 @@ from gandist.contract.comparing import Compared
 from gandist.contract.facts import Facts
 from gandist.contract.scoring import Extractor, Metric, Scored
 from gandist.evaluation.reference import extracted, joined
+from gandist.training.waiting import on_rank_0
 
 ROWS = ("features", "logits", "labels")
 
@@ -76,11 +77,9 @@ class Tallies:
     @torch.no_grad()
     def scores(self, shared: bool) -> dict[str, dict[str, float]]:
         """Metric → its scores by name. shared: over all ranks together, which must all call it."""
-        sums, rows, count = self._summed(shared), self._gathered(shared), self._count
-        if shared and distributed():
-            total = torch.tensor([count], device=self._device)
-            dist.all_reduce(total)
-            count = int(total)
+        shared = shared and distributed()
+        start, count = self._place() if shared else (0, self._count)
+        sums, rows = self._summed(shared), self._gathered(shared, start, count)
         beside: dict[Extractor | None, Compared] = {}
         found = {}
         for number, one in enumerate(self._measures):
@@ -93,26 +92,30 @@ class Tallies:
                 found[one.metric.name] = one.metric.result(sums[number].cpu(), count, known)
         return found
 
+    def _place(self) -> tuple[int, int]:
+        """How many samples the ranks before this one have, and all together."""
+        counts = torch.zeros(dist.get_world_size(), dtype=torch.int64, device=self._device)
+        counts[dist.get_rank()] = self._count
+        dist.all_reduce(counts)
+        return int(counts[: dist.get_rank()].sum()), int(counts.sum())
+
     def _summed(self, shared: bool) -> dict[int, Tensor]:
+        own_widths = {number: len(sums) for number, sums in self._sums.items()}
         # Rank 0 has samples if anybody has: its share is the largest.
-        widths = _from_rank_0({number: len(sums) for number, sums in self._sums.items()}, shared)
+        widths = on_rank_0(lambda: own_widths) if shared else own_widths
         if not widths:
             return {}
         own = [self._sums.get(number, torch.zeros(width, device=self._device)) for number, width in widths.items()]
         total = torch.cat([sums.double() for sums in own])
-        if shared and distributed():
+        if shared:
             dist.all_reduce(total)
         return dict(zip(widths, total.split(list(widths.values())), strict=True))
 
-    def _gathered(self, shared: bool) -> dict[Extractor | None, Scored]:
-        """The rows of all ranks, in the order of the ranks."""
+    def _gathered(self, shared: bool, start: int, total: int) -> dict[Extractor | None, Scored]:
+        """The rows of all ranks, in the order of the ranks. start: of this rank's among the total."""
         own = {space: joined(parts) for space, parts in self._rows.items()}
-        if not (shared and distributed()):
+        if not shared:
             return own
-        counts = torch.zeros(dist.get_world_size(), dtype=torch.int64, device=self._device)
-        counts[dist.get_rank()] = self._count
-        dist.all_reduce(counts)
-        start, total = int(counts[: dist.get_rank()].sum()), int(counts.sum())
         like = {
             space: {name: (t.shape[1:], t.dtype) for name in ROWS if (t := getattr(rows, name)) is not None}
             for space, rows in own.items()
@@ -124,14 +127,5 @@ class Tallies:
 
         return {
             space: Scored(**{name: everyone(space, name, *one) for name, one in rows.items()})
-            for space, rows in _from_rank_0(like, shared).items()
+            for space, rows in on_rank_0(lambda: like).items()
         }
-
-
-def _from_rank_0(value, shared: bool):
-    """What rank 0 has, on every rank."""
-    if not (shared and distributed()):
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, 0)
-    return box[0]

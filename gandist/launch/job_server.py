@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gandist.errors import ConfigError, RunError, did_you_mean
+from gandist.launch.meanwhile import import_meanwhile
 
 VARIABLE = "RAY_API_SERVER_ADDRESS"
 ANSWER = 5.0
@@ -63,13 +63,9 @@ class Job:
 
 
 def import_client_meanwhile() -> None:
-    """Imports Ray's client on a thread, which takes a second or two, while this one checks what is to be submitted."""
-
-    def load() -> None:
-        import ray.job_submission  # noqa: F401  (for its place in sys.modules)
-
+    """Imports Ray's client while the caller checks what is to be submitted."""
     _silence()
-    threading.Thread(target=load, name="imports", daemon=True).start()
+    import_meanwhile("ray.job_submission")
 
 
 def _silence() -> None:

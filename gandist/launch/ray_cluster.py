@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
@@ -108,15 +107,6 @@ def joined_ray(address: str) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
-
-
-def import_train_meanwhile() -> None:
-    """Imports what `fit` needs on a thread, which takes seconds, while this one waits for the cluster."""
-
-    def load() -> None:
-        import ray.train.torch  # noqa: F401  (for its place in sys.modules)
-
-    threading.Thread(target=load, name="imports", daemon=True).start()
 
 
 def fit(

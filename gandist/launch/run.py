@@ -24,6 +24,7 @@ from gandist.launch import folder as folders
 from gandist.launch import home as homes
 from gandist.launch.board import Board, remote_board
 from gandist.launch.desk import Desk, Follower
+from gandist.launch.meanwhile import import_meanwhile
 from gandist.launch.placement import Seats, local_seats, take_seats
 from gandist.launch.resources import Place
 from gandist.launch.versions import versions
@@ -166,7 +167,7 @@ def _seated(desk: Desk, config: Config, stack: ExitStack, address: str | None, w
     if address is not None and config.cluster.most_workers:
         desk.phase(f"joining {address}")
         stack.enter_context(ray_cluster.joined_ray(address))
-        ray_cluster.import_train_meanwhile()
+        import_meanwhile("ray.train.torch")
         seats = take_seats(config, address, before, desk.warn)
         arrival.require_everywhere(config)
     else:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
+from gandist.contract.comparing import squared_distances
 from gandist.contract.components import Source
 from gandist.contract.discovery import installed
 from gandist.contract.scoring import Extractor
@@ -117,12 +118,11 @@ def find_nearest(
     In float64 the products of bytes and their sums are exact, so that a copy in pixels lies at distance 0.
     """
     wanted = embed(samples.to(device))
-    squares = wanted.square().sum(1, keepdim=True)
     best = torch.full((len(samples), 0), float("inf"), dtype=torch.float64, device=device)
     where = torch.zeros(len(samples), 0, dtype=torch.int64, device=device)
     for start, images in blocks(source):
         rows = embed(images.to(device))
-        between = (squares + rows.square().sum(1) - 2 * wanted @ rows.T).clamp(min=0)
+        between = squared_distances(wanted, rows)
         here = torch.arange(start, start + len(rows), device=device).expand(len(samples), -1)
         best, where = torch.cat([best, between], dim=1), torch.cat([where, here], dim=1)
         best, order = best.sort(dim=1, stable=True)
