@@ -7,12 +7,15 @@ import json
 import os
 import re
 import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from gandist.launch import ray_cluster
 from tests.processes import install, kill_tree, run, start, training_workers, wait_for
 from tests.ranks import train_on_ranks
 
@@ -256,3 +259,21 @@ def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path: Path, address: st
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "runs" / "small").exists()
+
+
+@pytest.mark.parametrize("which", [lambda: ray_cluster.local_ray(1, 0), lambda: ray_cluster.joined_ray("auto")])
+def test_what_ray_prints_is_no_part_of_the_result(
+    which: Callable[[], AbstractContextManager[None]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    import ray
+
+    monkeypatch.setattr(ray, "init", lambda **_: print("(raylet) starting"))
+    monkeypatch.setattr(ray, "shutdown", lambda: print("(raylet) a node is gone"))
+    for name in {**ray_cluster._QUIET, **ray_cluster._ALONE, **ray_cluster._JOINED}:
+        monkeypatch.setenv(name, "set by the test")
+    with which():
+        print("(raylet) a worker died")
+    print("result")
+    assert capsys.readouterr().out == "result\n"

@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from typing import Any, TextIO
 
 from gandist.config.schema import Config
 from gandist.errors import ConfigError, RunError
@@ -52,23 +52,27 @@ def local_ray(workers: int, gpus: int) -> Iterator[None]:
     _environment(_QUIET | _ALONE)
     import ray
 
-    ray.init(
-        # Not one that somebody has started on this machine, nor the one that RAY_ADDRESS names.
-        address="local",
-        num_cpus=max(1, workers),
-        num_gpus=gpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=True,
-        object_store_memory=100 * 2**20,
-    )
-    try:
-        # Ray prints what a raylet tells it, such as a lost node, and stdout is for the result of the command.
-        with redirect_stdout(sys.stderr):
+    with _result_alone():
+        ray.init(
+            # Not one that somebody has started on this machine, nor the one that RAY_ADDRESS names.
+            address="local",
+            num_cpus=max(1, workers),
+            num_gpus=gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+            object_store_memory=100 * 2**20,
+        )
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
+
+
+def _result_alone() -> redirect_stdout[TextIO]:
+    """Keeps stdout for the result of the command: until it is shut down Ray prints what a raylet tells it."""
+    return redirect_stdout(sys.stderr)
 
 
 def _require_answer(address: str) -> None:
@@ -94,19 +98,18 @@ def joined_ray(address: str) -> Iterator[None]:
     _require_answer(address)
     import ray
 
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(
-            f"--address {address}: no Ray cluster answers there ({first}); is its head up (ray status)?"
-        ) from error
-    try:
-        # Ray prints what a raylet tells it, such as a lost node, and stdout is for the result of the command.
-        with redirect_stdout(sys.stderr):
+    with _result_alone():
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ConfigError(
+                f"--address {address}: no Ray cluster answers there ({first}); is its head up (ray status)?"
+            ) from error
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def fit(
