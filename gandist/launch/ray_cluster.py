@@ -37,6 +37,8 @@ _JOINED = {"RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
 # see that one is gone, and the default of 60 s is most of what a restart on the others would wait for.
 _ELASTIC = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
 
+_SERVER = "RAY_API_SERVER_ADDRESS"
+
 ANSWER = 5.0
 """Seconds within which a cluster's head must accept a connection."""
 
@@ -52,7 +54,7 @@ def local_ray(workers: int, gpus: int) -> Iterator[None]:
     _environment(_QUIET | _ALONE)
     import ray
 
-    with _result_alone():
+    with _result_alone(), _no_server():
         ray.init(
             # Not one that somebody has started on this machine, nor the one that RAY_ADDRESS names.
             address="local",
@@ -73,6 +75,24 @@ def local_ray(workers: int, gpus: int) -> Iterator[None]:
 def _result_alone() -> redirect_stdout[TextIO]:
     """Keeps stdout for the result of the command: until it is shut down Ray prints what a raylet tells it."""
     return redirect_stdout(sys.stderr)
+
+
+@contextmanager
+def _no_server() -> Iterator[None]:
+    """Tells Ray Train, which asks the cluster's server each second whether its controller lives, that there is none.
+
+    Without this the end of a run waits for one in vain, for many seconds; or the one is asked that the user's own
+    variables name, which knows nothing of this run, and the workers' places are taken away.
+    """
+    before = os.environ.get(_SERVER)
+    os.environ[_SERVER] = "none://a-local-ray-has-no-server"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SERVER]
+        else:
+            os.environ[_SERVER] = before
 
 
 def _require_answer(address: str) -> None:
