@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,21 +12,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gandist import Facts, Source
+from gandist_datasets.images import resize
 
 
 class Arrays(Source):
-    """Samples in one array: images uint8 (N, C, H, W) or points float32 (N, D), and labels (N,) if there are any."""
+    """Samples in one array: images uint8 (N, C, H, W) or points float32 (N, D), and labels (N,) if there are any.
+
+    size: images are stretched to it when the first of them is read: checking a config asks for their facts only.
+    """
 
     def __init__(
-        self, samples: NDArray, labels: NDArray | None = None, classes: int = 0, class_names: tuple[str, ...] = ()
+        self,
+        samples: NDArray,
+        labels: NDArray | None = None,
+        classes: int = 0,
+        class_names: tuple[str, ...] = (),
+        size: int | None = None,
     ):
-        self.samples = torch.from_numpy(np.require(samples, requirements=["C", "W"]))
+        self._given, self._size = np.require(samples, requirements=["C", "W"]), size
         self.labels = None if labels is None else torch.from_numpy(labels.astype(np.int64))
-        digest = hashlib.sha256(repr(samples.shape).encode())
-        digest.update(self.samples.numpy().data)
+        shape = samples.shape[1:] if size is None else (samples.shape[1], size, size)
+        digest = hashlib.sha256(repr((samples.shape, shape)).encode())
+        digest.update(self._given.data)
         if self.labels is not None:
             digest.update(self.labels.numpy().data)
-        self.facts = Facts(samples.shape[1:], classes, len(samples), digest.hexdigest()[:32], class_names)
+        self.facts = Facts(shape, classes, len(samples), digest.hexdigest()[:32], class_names)
+
+    @cached_property
+    def samples(self) -> Tensor:
+        """All samples as they are read."""
+        return torch.from_numpy(self._given if self._size is None else resize(self._given, self._size))
 
     def read(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """Copies of these samples, and their labels."""

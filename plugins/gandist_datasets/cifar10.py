@@ -14,7 +14,6 @@ from gandist import ConfigError, Dataset, Place, Source, cache_folder
 from gandist_datasets.arrays import Arrays
 from gandist_datasets.files import Remote, Server, download
 from gandist_datasets.folders import Root, existing_folder
-from gandist_datasets.images import resize
 from gandist_datasets.unpacking import Unpacked
 
 ARCHIVE = Remote("cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd")
@@ -50,7 +49,7 @@ class Cifar10(Dataset):
         labels, images = records[:, 0], records[:, 1:].reshape(-1, 3, 32, 32)
         if labels.max() >= len(NAMES):
             raise ConfigError(f"dataset.root: {place} is damaged: it has label {labels.max()} of 10; fetch it again")
-        return Arrays(images if self.size is None else resize(images, self.size), labels, len(NAMES), NAMES)
+        return Arrays(images, labels, len(NAMES), NAMES, self.size)
 
     def _place(self) -> Path:
         """The archive, or the folder with its unpacked files."""

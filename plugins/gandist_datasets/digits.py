@@ -10,7 +10,6 @@ from pydantic import Field
 
 from gandist import Dataset, Source
 from gandist_datasets.arrays import Arrays
-from gandist_datasets.images import resize
 
 TRAIN = 1437
 """Scans in the training part, four fifths of all; the other 360 are the test part."""
@@ -36,4 +35,4 @@ class Digits(Dataset):
         order = np.random.RandomState(0).permutation(len(counts))
         rows = {"all": np.arange(len(counts)), "train": order[:TRAIN], "test": order[TRAIN:]}[self.split]
         images = (counts[rows, None].astype(np.float32) * (255 / 16)).round().astype(np.uint8)
-        return Arrays(resize(images, self.size), labels[rows], 10, tuple("0123456789"))
+        return Arrays(images, labels[rows], 10, tuple("0123456789"), self.size)

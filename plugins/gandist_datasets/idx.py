@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from gandist import ConfigError, Dataset, Place, Source
 from gandist_datasets.arrays import Arrays
 from gandist_datasets.folders import Root, existing_folder
-from gandist_datasets.images import pad, resize
+from gandist_datasets.images import pad
 from gandist_datasets.unpacking import Unpacked
 
 UNSIGNED_BYTES = 0x08
@@ -101,8 +101,8 @@ class IdxImages(Dataset):
         if self.size is not None and self.fit == "pad" and self.size < max(images.shape[2:]):
             wide = "×".join(map(str, images.shape[2:]))
             raise ConfigError(f"dataset.size: {self.size} is smaller than the {wide} images; set dataset.fit to resize")
-        if self.size is not None:
-            images = (pad if self.fit == "pad" else resize)(images, self.size)
+        if self.size is not None and self.fit == "pad":
+            images = pad(images, self.size)
         labels = self._labels(len(images))
         classes = 0 if labels is None else int(labels.max()) + 1
         names = self.class_names()
@@ -110,7 +110,7 @@ class IdxImages(Dataset):
             raise ConfigError(
                 f"dataset.root: {path.parent} has label {classes - 1}; {self.name} has {len(names)} classes only"
             )
-        return Arrays(images, labels, len(names) or classes, names)
+        return Arrays(images, labels, len(names) or classes, names, self.size)
 
     def _labels(self, images: int) -> NDArray[np.uint8] | None:
         file = self.labels_file()
