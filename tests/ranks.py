@@ -7,12 +7,15 @@ As a script (`python tests/ranks.py SPEC.json`) it trains one run and can be kil
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,15 @@ from gandist.launch.watching import Watchers
 from gandist.training.loop import train
 from gandist.training.mirror import Mirror
 from gandist.training.surroundings import Surroundings
+
+# The ranks are forks of one process that has imported all this, which takes longer than most of these runs.
+multiprocessing.set_forkserver_preload(
+    [
+        "gandist.launch.watching",
+        "gandist.training.loop",
+        *(point.module for point in distribution("gandist").entry_points),
+    ]
+)
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
 
@@ -63,6 +75,18 @@ def _train_one(rank: int, world: int, spec: dict[str, Any]) -> None:
         (folder / f"error-{rank}.txt").write_text(str(error))
 
 
+def on_ranks(world: int, work: Callable[..., None], *arguments: Any) -> None:
+    """Calls `work(rank, *arguments)` in `world` processes; raises what torch's spawn does if one of them fails."""
+    mp.start_processes(_as_here, (dict(os.environ), work, arguments), nprocs=world, start_method="forkserver")
+
+
+def _as_here(rank: int, environment: dict[str, str], work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    # The process that is forked is as old as its first use.
+    os.environ.clear()
+    os.environ.update(environment)
+    work(rank, *arguments)
+
+
 def _process(rank: int, world: int, meeting: str, specs: list[dict[str, Any]]) -> None:
     torch.set_num_threads(1)
     if world > 1:
@@ -89,7 +113,7 @@ def train_on_ranks(world: int, specs: list[dict[str, Any]]) -> None:
         torch.set_num_threads(threads)
         return
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(_process, (world, f"{folder}/meeting", specs), nprocs=world)
+        on_ranks(world, _process, world, f"{folder}/meeting", specs)
 
 
 def start(world: int, spec: dict[str, Any], scratch: Path) -> subprocess.Popen[bytes]:

@@ -17,6 +17,7 @@ from gandist.evaluation.evaluator import Evaluator
 from gandist.evaluation.fitting import fit, held_out, read
 from gandist.evaluation.metrics import scores, validate
 from gandist.evaluation.reference import halves
+from tests.ranks import on_ranks
 
 CPU = torch.device("cpu")
 
@@ -148,7 +149,7 @@ def _measure_on_rank(rank: int, folder: str) -> None:
 
 
 def test_scores_are_the_same_on_one_two_and_three_ranks(tmp_path: Path):
-    torch.multiprocessing.spawn(_measure_on_rank, (str(tmp_path),), nprocs=3)
+    on_ranks(3, _measure_on_rank, str(tmp_path))
     images = Evaluator(scored_by(), Stripes(), CPU).measure(Painter(), seed=7)
     points = Evaluator(scored_by(metrics=("modes",)), ring(), CPU).measure(Thrower(), seed=7)
     compared = [evaluator.measure(Painter(), seed=7) for evaluator in by_rows()]
