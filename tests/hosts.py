@@ -46,6 +46,9 @@ class Hosts:
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             **(environment or {}),
         }
+        if not jobs:
+            # Nor has it a server that Ray Train could wait for.
+            own["RAY_API_SERVER_ADDRESS"] = "none://no-dashboard"
         self.address = f"{address(HEAD)}:{PORT}"
         self.url = f"http://{address(HEAD)}:{DASHBOARD}"
         self._jobs = jobs

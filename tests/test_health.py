@@ -506,7 +506,9 @@ def test_a_command_warns_stops_and_tells_weights_and_biases(tmp_path: Path):
     assert CURES["collapse"] in alert["text"]
     rows = [record["history"]["item"] for record in told if record["type"] == "history"]
     diversity = [row["health/diversity"] for row in rows if "health/diversity" in row]
-    assert diversity == pytest.approx([0.0] * 3, abs=1e-9)
+    # The stop is asked for from another thread: the run may look once more before it comes.
+    assert len(diversity) >= 3
+    assert diversity == pytest.approx([0.0] * len(diversity), abs=1e-9)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from tests.wandb_server import served
 STEPS = 6
 
 
-def write(folder: Path, mode: str) -> None:
+def write(folder: Path, mode: str, workers: int) -> None:
     mapping = {
         "run": {"name": "logged"},
         "dataset": {"name": "digits", "size": 16},
@@ -24,7 +24,7 @@ def write(folder: Path, mode: str) -> None:
         "loss": "non-saturating",
         "train": {"images": 8 * STEPS, "batch_size": 8, "log_every": 2, "sample_every": 3, "save_every": 3},
         "tracking": {"wandb": {"mode": mode, "project": "gandist-test"}},
-        "cluster": {"workers": 2},
+        "cluster": {"workers": workers},
     }
     (folder / "logged.yaml").write_text(yaml.safe_dump(mapping))
 
@@ -52,7 +52,7 @@ def require_complete(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_on_two_workers_is_logged_once_with_config_curves_and_pictures(tmp_path: Path):
-    write(tmp_path, "offline")
+    write(tmp_path, "offline", workers=2)
     ended = run("train", "logged.yaml", cwd=tmp_path, **environment(tmp_path))
     assert ended.returncode == 0, ended.stderr
     folder = tmp_path / "runs" / "logged"
@@ -84,7 +84,7 @@ def test_a_run_on_two_workers_is_logged_once_with_config_curves_and_pictures(tmp
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["slow", "dying"])
 def test_a_server_that_is_slow_or_dies_costs_a_warning_and_nothing_else(tmp_path: Path, fault: str):
-    write(tmp_path, "online")
+    write(tmp_path, "online", workers=0)
     with served(fault) as server:
         url = {"WANDB_BASE_URL": server.url}
         ended = run("train", "logged.yaml", cwd=tmp_path, **{**environment(tmp_path), **url})
@@ -102,7 +102,7 @@ def test_a_server_that_is_slow_or_dies_costs_a_warning_and_nothing_else(tmp_path
 
 @pytest.mark.slow
 def test_a_server_that_does_not_answer_costs_a_warning_and_nothing_else(tmp_path: Path):
-    write(tmp_path, "online")
+    write(tmp_path, "online", workers=0)
     ended = run("train", "logged.yaml", cwd=tmp_path, **environment(tmp_path))
     assert ended.returncode == 0, ended.stderr
     assert "no connection to W&B" in ended.stderr
