@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 torch.set_num_threads(1)
 
 
+# Before xdist reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where two processes share the slow tests, one of them gets those of a file whose cases share what they start."""
     for item in items:
