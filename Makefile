@@ -29,9 +29,10 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
-# What `make test` leaves out: minutes, hosts, killed processes. Two at a time: while the one waits, the other computes.
+# What `make test` leaves out: minutes, hosts, killed processes.
 test-rest: install
-	$(BIN)/python -m pytest -m "slow and not gpu" --numprocesses 2 --dist loadgroup --durations 60
+	$(BIN)/python -m pytest -m "slow and arithmetic and not gpu" --numprocesses 2 --dist loadgroup --durations 10
+	$(BIN)/python -m pytest -m "slow and not arithmetic and not gpu" --durations 60
 
 test-all: test test-rest
 

@@ -17,15 +17,6 @@ if TYPE_CHECKING:
 torch.set_num_threads(1)
 
 
-# Before xdist reads the groups.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two processes share the slow tests, one of them gets those of a file whose cases share what they start."""
-    for item in items:
-        if item.get_closest_marker("arithmetic") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory):
     """Tests neither read nor fill the user's cache."""

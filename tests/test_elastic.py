@@ -23,6 +23,8 @@ from gandist.training.shares import share
 from gandist.training.surroundings import Surroundings
 from tests.small_runs import Attempt, config, on_ranks
 
+pytestmark = pytest.mark.arithmetic
+
 STEPS, SIZE, BATCH = 20, 26, 8
 """Six epochs and a bit; batches reach over their ends."""
 TOLD = "as it was told"

@@ -19,6 +19,8 @@ from gandist.evaluation.metrics import scores, validate
 from gandist.evaluation.reference import halves
 from tests.ranks import on_ranks
 
+pytestmark = pytest.mark.arithmetic
+
 CPU = torch.device("cpu")
 
 

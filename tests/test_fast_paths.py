@@ -17,6 +17,8 @@ from gandist.training.players import taking_part
 from gandist.training.state import State
 from gandist.training.surroundings import Surroundings
 
+pytestmark = pytest.mark.arithmetic
+
 DCGAN = {"name": "dcgan", "width": 4, "latent": 8, "norm": "none"}
 
 

@@ -40,6 +40,8 @@ from tests.small_runs import config as small
 from tests.small_runs import on_ranks
 from tests.test_wandb import records, segments
 
+pytestmark = pytest.mark.arithmetic
+
 ROOT = Path(__file__).parents[1]
 
 

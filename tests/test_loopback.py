@@ -1,4 +1,5 @@
-"""A local run is nobody else's business: nothing of it listens where another machine could connect."""
+"""A local run is nobody else's business: nothing of it listens where another machine could connect, and it joins
+nothing that it is not told to."""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ def test_a_listening_socket_is_found():
 @pytest.mark.slow
 def test_a_local_run_listens_on_loopback_only(tmp_path: Path):
     (tmp_path / "quiet.yaml").write_text(yaml.safe_dump(config()))
-    process = start("train", "quiet.yaml", "--workers", "2", cwd=tmp_path)
+    # A cluster that is not named on the command line is not asked, whatever the user's environment says.
+    elsewhere = {"RAY_ADDRESS": "127.0.0.1:9", "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9"}
+    process = start("train", "quiet.yaml", "--workers", "2", cwd=tmp_path, **elsewhere)
     seen: set[str] = set()
     folder = tmp_path / "runs" / "quiet"
 

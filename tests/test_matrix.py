@@ -1,5 +1,6 @@
-"""Every image architecture as a user trains it: real images, two Ray workers. tests/test_zoo.py plays each with every
-loss, without Ray.
+"""Pairs of losses and architectures as a user trains them: real images, two Ray workers.
+
+Of either Ray sees no more than the name in the config: tests/test_zoo.py plays all pairs without it.
 """
 
 from __future__ import annotations
@@ -20,16 +21,12 @@ from tests.test_datasets import write_idx
 
 STEPS = 4
 ARCHITECTURES = {
-    "mlp-conv": (28, {"latent": 16}),
-    "dcgan": (32, {"width": 8, "latent": 16, "norm": "layer"}),
-    "sngan-resnet": (32, {"width": 8, "latent": 16}),
-    "biggan": (32, {"width": 2, "embedding": 8}),
-    "stylegan2": (32, {"channel_base": 256, "channel_max": 16, "latent": 16, "style": 16, "mapping_layers": 2}),
-    "r3gan": (32, {"width": 16, "latent": 16, "blocks": 1}),
+    "dcgan": {"width": 8, "latent": 16, "norm": "layer"},
+    "sngan-resnet": {"width": 8, "latent": 16},
+    "stylegan2": {"channel_base": 256, "channel_max": 16, "latent": 16, "style": 16, "mapping_layers": 2},
 }
 LOSSES = {loss.name: sum(loss().fresh_batches) for loss in installed().components(Loss)}
-TYPED = list(zip(LOSSES, ARCHITECTURES, strict=False))
-"""Each architecture, with a loss of its own: of a loss Ray sees no more than its name in the config."""
+PAIRS = [("non-saturating", "dcgan"), ("wgan-gp", "sngan-resnet"), ("r3gan", "stylegan2")]
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +39,11 @@ def fashion(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def config(loss: str, architecture: str, data: Path) -> dict[str, Any]:
-    size, fields = ARCHITECTURES[architecture]
     train = {"images": 8 * STEPS * LOSSES[loss], "batch_size": 8, "log_every": 2, "sample_every": 2, "save_every": 2}
     return {
         "run": {"name": "pair"},
-        "dataset": {"name": "fashion-mnist", "root": str(data), "size": size},
-        "architecture": {"name": architecture, **fields},
+        "dataset": {"name": "fashion-mnist", "root": str(data), "size": 32},
+        "architecture": {"name": architecture, **ARCHITECTURES[architecture]},
         "loss": {"name": loss},
         "train": train,
         "tracking": {"console": {"enabled": False}, "wandb": {"mode": "disabled"}},
@@ -66,8 +62,8 @@ def require_trained(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("loss", "architecture"), TYPED)
-def test_every_architecture_trains(tmp_path: Path, fashion: Path, loss: str, architecture: str):
+@pytest.mark.parametrize(("loss", "architecture"), PAIRS)
+def test_a_pair_trains_on_two_workers(tmp_path: Path, fashion: Path, loss: str, architecture: str):
     (tmp_path / "pair.yaml").write_text(yaml.safe_dump(config(loss, architecture, fashion)))
     ended = run("train", "pair.yaml", "--workers", "2", "--json", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr

@@ -130,11 +130,3 @@ def test_a_sweep_joins_a_cluster(tmp_path: Path, cluster: Cluster):
     assert ended.returncode == 0, ended.stderr
     assert "2 at a time" in ended.stderr
     assert len(json.loads(ended.stdout)["trials"]) == 2
-
-
-@pytest.mark.slow
-def test_a_local_run_stays_away_from_a_cluster_that_is_not_named(tmp_path: Path, cluster: Cluster):
-    short = {**SMALL, "train": {**SMALL["train"], "images": 16 * 20}}
-    (tmp_path / "seen.yaml").write_text(yaml.safe_dump(short))
-    ended = run("train", "seen.yaml", cwd=tmp_path, RAY_ADDRESS=cluster.address)
-    assert ended.returncode == 0, ended.stderr

@@ -13,6 +13,8 @@ import pytest
 from gandist.training import checkpoint
 from tests.ranks import kill_tree, start, train_on_ranks
 
+pytestmark = pytest.mark.arithmetic
+
 STEPS, EVERY = 40, 10
 
 

@@ -82,6 +82,7 @@ def test_a_run_on_two_workers_is_logged_once_with_config_curves_and_pictures(tmp
 
 
 @pytest.mark.slow
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("fault", ["slow", "dying"])
 def test_a_server_that_is_slow_or_dies_costs_a_warning_and_nothing_else(tmp_path: Path, fault: str):
     write(tmp_path, "online", workers=0)
@@ -101,6 +102,7 @@ def test_a_server_that_is_slow_or_dies_costs_a_warning_and_nothing_else(tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.arithmetic
 def test_a_server_that_does_not_answer_costs_a_warning_and_nothing_else(tmp_path: Path):
     write(tmp_path, "online", workers=0)
     ended = run("train", "logged.yaml", cwd=tmp_path, **environment(tmp_path))

@@ -30,6 +30,8 @@ _ALONE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Nobody collects them: a local Ray has no dashboard.
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    # Nobody takes this machine away with notice.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 # The Train page of the cluster's dashboard shows what is told to its state actor.
 _JOINED = {"RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
