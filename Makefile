@@ -31,7 +31,7 @@ test: install
 
 # What `make test` leaves out: minutes, hosts, killed processes.
 test-rest: install
-	$(BIN)/python -m pytest -m "slow and arithmetic and not gpu" --numprocesses 2 --dist loadgroup --durations 10
+	$(BIN)/python -m pytest -m "slow and arithmetic and not gpu" --numprocesses 2 --durations 10
 	$(BIN)/python -m pytest -m "slow and not arithmetic and not gpu" --durations 60
 
 test-all: test test-rest

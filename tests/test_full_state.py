@@ -14,9 +14,6 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from tests.processes import install
 from tests.ranks import train_on_ranks
 
-# One process plays all cases, in three ranks that stay.
-pytestmark = [pytest.mark.arithmetic, pytest.mark.xdist_group("full state")]
-
 STEPS, EVERY, DEATH = 20, 5, 13
 DCGAN = {"name": "dcgan", "width": 4, "latent": 8}
 
