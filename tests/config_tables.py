@@ -11,8 +11,10 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from gandist.config.evaluate import Best, Evaluate
 from gandist.config.places import describe
-from gandist.config.schema import Cluster, Config, Ema, Evaluate, Run, Section, Train
+from gandist.config.schema import Cluster, Config, Ema, Run, Train
+from gandist.config.section import Section
 from gandist.config.yaml import write_yaml
 from gandist.contract.anneal import Anneal
 from gandist.contract.component import summary
@@ -27,6 +29,7 @@ SECTIONS: dict[str, type[Section]] = {
     "train.ema": Ema,
     "cluster": Cluster,
     "evaluate": Evaluate,
+    "evaluate.best": Best,
 }
 TITLES = {"datasets": "dataset", "architectures": "architecture", "losses": "loss", "optimizers": "optimizer.PLAYER"}
 TITLES |= {"regularizers": "loss.regularizers", "augmentations": "augmentations", "watchers": "tracking"}

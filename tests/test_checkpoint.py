@@ -15,7 +15,9 @@ from gandist.training import checkpoint
 
 def save(folder: Path, step: int, keep: int = 2) -> Path:
     networks = {"generator.weight": torch.full((3, 4), float(step))}
-    return checkpoint.save(folder, step, networks, {"progress": {"step": step}}, "run: {}\n", {"images": step}, keep)
+    return checkpoint.save(
+        folder, step, networks, {"progress": {"step": step}}, "run: {}\n", {"images": step}, checkpoint.Kept(keep)
+    )
 
 
 def test_saved_and_loaded(tmp_path: Path):

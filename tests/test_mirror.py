@@ -31,7 +31,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def saved(run: Path, step: int) -> Path:
     networks = {"generator.weight": torch.full((4,), float(step))}
-    return checkpoint.save(run / "checkpoints", step, networks, {"step": step}, "run: {}\n", {}, keep=10)
+    return checkpoint.save(run / "checkpoints", step, networks, {"step": step}, "run: {}\n", {}, checkpoint.Kept(10))
 
 
 class Recorded:
@@ -59,15 +59,15 @@ class Recorded:
 def test_the_manifest_comes_last_and_goes_first(tmp_path: Path):
     run, mirror = tmp_path / "run", Mirror(f"file://{tmp_path}/there")
     for step in (1, 2):
-        mirror.publish(saved(run, step), keep=2)
+        mirror.publish(saved(run, step), checkpoint.Kept(2))
     recorded = mirror.objects._files = Recorded(mirror.objects._files)
     (run / "metrics.jsonl").write_text('{"step": 3}\n')
-    mirror.publish(saved(run, 3), keep=2)
+    mirror.publish(saved(run, 3), checkpoint.Kept(2))
     written = [Path(path).name for what, path in recorded.asked if what == "open_output_stream"]
     assert written == ["metrics.jsonl", "networks.safetensors", "state.pt", "config.yaml", "manifest.json"]
     deleted = [(what, path.partition("/checkpoints/")[2]) for what, path in recorded.asked if what.startswith("delete")]
     assert deleted == [("delete_file", "step-00000001/manifest.json"), ("delete_dir", "step-00000001")]
-    mirror.publish(run / "checkpoints" / "step-00000003", keep=2)
+    mirror.publish(run / "checkpoints" / "step-00000003", checkpoint.Kept(2))
     again = [what for what, path in recorded.asked if path.endswith("step-00000003/manifest.json")]
     assert again == ["open_output_stream", "delete_file", "open_output_stream"], "no old manifest beside new files"
 
@@ -94,7 +94,7 @@ def test_another_process_goes_on_where_the_first_one_was(tmp_path: Path):
     assert second.restore(other) == (None, {})
     path = saved(run, 5)
     (run / "metrics.jsonl").write_text('{"step": 5}\n')
-    first.publish(path, keep=2)
+    first.publish(path, checkpoint.Kept(2))
     found, wrong = second.restore(other)
     assert (found, wrong) == (other / "checkpoints" / "step-00000005", {})
     assert found is not None

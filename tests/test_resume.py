@@ -103,7 +103,7 @@ def test_a_tensor_of_another_name_is_refused_and_not_left_as_it_was(tmp_path: Pa
     networks, state = checkpoint.load(newest)
     name = next(name for name in networks if name.startswith("generator."))
     networks[f"module.{name}"] = networks.pop(name)
-    checkpoint.save(folder / "checkpoints", STEPS, networks, state, "", {}, keep=10)
+    checkpoint.save(folder / "checkpoints", STEPS, networks, state, "", {}, checkpoint.Kept(10))
     train_on_ranks(1, [{"config": config(), "folder": str(folder)}])
     said = (folder / "error-0.txt").read_text()
     assert "belongs to other networks (1 tensors missing, 1 unknown" in said

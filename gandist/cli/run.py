@@ -68,7 +68,11 @@ def _told(folder: Path | str, result: dict[str, Any]) -> list[tuple[str, str]]:
     shown = [("last grid", str(pictures[-1]))] if pictures else [("run", str(folder))]
     traces = sorted((folder / "profile").glob("rank-*.json.gz")) if isinstance(folder, Path) else []
     shown += [("trace", f"{traces[0]} (open it at https://ui.perfetto.dev)")] if traces else []
-    return [("training", f"{result['seconds'] / 60:.1f} minutes"), *lines(result["metrics"]), *shown]
+    told = [("training", f"{result['seconds'] / 60:.1f} minutes"), *lines(result["metrics"])]
+    if best := result.get("best"):
+        place = f"{folder}/checkpoints/step-{best['step']:08d}"
+        told.append(("best", f"{best['score']} {best['value']:.4g} at step {best['step']}: {place}"))
+    return [*told, *shown]
 
 
 @verb

@@ -6,28 +6,18 @@ import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    PlainSerializer,
     SerializeAsAny,
     field_validator,
     model_validator,
 )
 
+from gandist.config.evaluate import Evaluate
+from gandist.config.section import Section
 from gandist.config.storage import is_url, require_no_credentials
 from gandist.contract.anneal import Anneal
-from gandist.contract.component import Component
 from gandist.contract.components import Architecture, Augmentation, Dataset, Loss, Optimizer, Watcher
-from gandist.contract.scoring import Extractor, Metric
-
-
-class Section(BaseModel):
-    """A part of the config. Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
 
 FolderName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that folders may have on every file system."""
@@ -166,33 +156,6 @@ class Cluster(Section):
     def fewest_workers(self) -> int:
         """Lower end of `workers`."""
         return int(str(self.workers).split("..")[0])
-
-
-DEFAULT_FEATURES: Any = "classifier"
-DEFAULT_METRICS: Any = ("frechet",)
-
-
-def _short(component: Component) -> str | dict[str, Any]:
-    """A component without fields by its name alone, which is how people write it."""
-    return component.model_dump(mode="json") if type(component).model_fields else component.name
-
-
-class Evaluate(Section):
-    """Scores during training and at its end."""
-
-    every: int = Field(default=0, ge=0)
-    """Steps between evaluations; 0 means none, at the end neither."""
-    features: Annotated[SerializeAsAny[Extractor], PlainSerializer(_short)] = Field(
-        default=DEFAULT_FEATURES, validate_default=True
-    )
-    """Feature space of the metrics: an extractor. The default is a small classifier that gandist trains on the labelled
-    data set."""
-    metrics: tuple[Annotated[SerializeAsAny[Metric], PlainSerializer(_short)], ...] = Field(
-        default=DEFAULT_METRICS, validate_default=True
-    )
-    """What to compute."""
-    count: int = Field(default=2000, ge=2)
-    """Samples that are scored."""
 
 
 DEFAULT_OPTIMIZER = "adam"

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from gandist.config.changes import forbidden_changes
 from gandist.config.yaml import read_yaml
 from gandist.errors import ConfigError
+from gandist.training.best import BestSoFar
 from gandist.training.checkpoint import write_file
 from gandist.training.foreign import leads_out, read_json
 
@@ -125,7 +127,9 @@ def result(folder: Path) -> dict[str, Any] | None:
         found = read_json(path)
         if type(found["steps"]) is not int:
             raise ValueError("its steps are no number")
-    except (OSError, ValueError, KeyError) as error:
+        if "best" in found:
+            found["best"] = asdict(BestSoFar(**found["best"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: is damaged ({error}); delete it, and the run goes on from its checkpoint") from None
     return found
 
@@ -145,5 +149,7 @@ def write_result(folder: Path, finished: dict[str, Any]) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "images_per_second": round(finished["images"] / seconds, 3) if seconds else None,
     }
+    if finished["best"] is not None:
+        outcome["best"] = finished["best"]
     write_file(folder / RESULT, (json.dumps(outcome, indent=1) + "\n").encode())
     return outcome

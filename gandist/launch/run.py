@@ -29,6 +29,7 @@ from gandist.launch.placement import Seats, local_seats, take_seats
 from gandist.launch.resources import Place
 from gandist.launch.versions import versions
 from gandist.launch.worker import work, work_here
+from gandist.training.best import BestSoFar
 from gandist.training.profile import ProfiledSteps
 from gandist.training.run import RunView
 
@@ -99,7 +100,7 @@ def run(
     with homes.owned(config, plain, fresh) as home:
         warnings += home.warnings
         old = folders.result(home.folder)
-        if old is not None and old["steps"] >= config.steps:
+        if old is not None and (old["steps"] >= config.steps or _waited_enough(old, config)):
             text = f"{home.shown} is finished: {old['steps']} steps; --fresh starts it anew"
             return Outcome(DONE, old, home.place, text)
         payload = {
@@ -119,6 +120,10 @@ def run(
         for warning in warnings:
             desk.warn(warning)
         return _launch(desk, config, payload, address, within)
+
+
+def _waited_enough(result: dict[str, Any], config: Config) -> bool:
+    return "best" in result and BestSoFar(**result["best"]).exhausted(config.evaluate.best)
 
 
 def _require_steps(profile: ProfiledSteps | None, config: Config) -> None:

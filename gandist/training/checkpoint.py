@@ -12,7 +12,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,18 @@ def step_of(path: Path) -> int | None:
     return int(match[1]) if match else None
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Which checkpoints stay: the newest ones, and the one of the step `best` if there is one."""
+
+    newest: int
+    best: int | None = None
+
+    def others(self, paths: Sequence[Path]) -> list[Path]:
+        """Of checkpoints, newest first, those that do not stay."""
+        return [path for path in paths[self.newest :] if step_of(path) != self.best]
+
+
 def save(
     folder: Path,
     step: int,
@@ -77,9 +90,9 @@ def save(
     state: Mapping[str, Any],
     config: str,
     about: Mapping[str, Any],
-    keep: int,
+    kept: Kept,
 ) -> Path:
-    """Writes `folder/step-N` and deletes all but the newest `keep` checkpoints, in this order.
+    """Writes `folder/step-N` and deletes the checkpoints that are not kept, in this order.
 
     networks: flat tensors by name. state: what torch.load reads with weights_only. about: more entries of the manifest.
     """
@@ -103,7 +116,7 @@ def save(
         sync_folder(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    for old in checkpoints(folder)[keep:]:
+    for old in kept.others(checkpoints(folder)):
         shutil.rmtree(old, ignore_errors=True)
     return path
 

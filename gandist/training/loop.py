@@ -12,6 +12,7 @@ from gandist.config.schema import Config
 from gandist.contract.components import Source
 from gandist.contract.turn import Moment, Seen
 from gandist.training.batches import Batches
+from gandist.training.best import BestSoFar
 from gandist.training.clock import CHECKPOINT, DATA, EVALUATION, LOGGING, OTHER, SAMPLES, Clock, due
 from gandist.training.logs import log_line, terms_of
 from gandist.training.players import divisor
@@ -32,12 +33,13 @@ PICTURE = {True: 64, False: 2048}
 
 @dataclass(frozen=True)
 class Finished:
-    """How a run ended: by itself, or early with a checkpoint because somebody asked for it."""
+    """How a run ended: by itself, also where no better score was to come, or early because somebody asked for it."""
 
     step: int
     images: int
     seconds: float
     metrics: dict[str, float]
+    best: BestSoFar | None
     stopped: bool
 
 
@@ -68,7 +70,7 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
     profile = Profile(around, config.steps, progress.step)
     clock, begin = Clock(state.players, profile.mark), time.perf_counter() - progress.seconds
 
-    while progress.step < config.steps and not stop:
+    while progress.step < config.steps and not stop and not state.exhausted:
         step, happens = progress.step, due(config, progress.step + 1)
         profile.at(step)
         requests.ask()
@@ -109,13 +111,13 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
         around.post("training", progress.step, state.images)
         wanted = requests.answer()
         saves, stop = happens.save or bool(wanted), "stop" in wanted and progress.step < config.steps
-        if saves:
+        if saves or happens.evaluate:
             scalars.check()
         if happens.evaluate and around.evaluator is not None:
             around.post("evaluating", progress.step, state.images)
             clock.enter(EVALUATION)
             state.broadcast_smoothed()
-            progress.metrics = around.evaluator.measure(state.generator, seed)
+            saves |= state.judge(around.evaluator.measure(state.generator, seed))
             announce("gandist_on_evaluation", step=progress.step, metrics=progress.metrics)
         if count := probes.due(progress.step):
             clock.enter(SAMPLES)
@@ -145,7 +147,7 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
     if around.rank == 0 and not stop and "generator" in state.networks:
         state.write_generator()
     announce("gandist_on_train_end", error=None)
-    return Finished(progress.step, state.images, progress.seconds, progress.metrics, stop)
+    return Finished(progress.step, state.images, progress.seconds, progress.metrics, progress.best, stop)
 
 
 def _silent(hook: str, **facts: object) -> None:

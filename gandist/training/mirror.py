@@ -7,7 +7,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from gandist.training.checkpoint import CONFIG, MANIFEST, NETWORKS, STATE, damage, step_of
+from gandist.training.checkpoint import CONFIG, MANIFEST, NETWORKS, STATE, Kept, damage, step_of
 from gandist.training.objects import Objects
 
 CHECKPOINTS = "checkpoints"
@@ -60,10 +60,10 @@ class Mirror:
                 if self._sent.get(name) != _stamp(path):
                     self.put(path, name)
 
-    def publish(self, checkpoint: Path, keep: int) -> None:
+    def publish(self, checkpoint: Path, kept: Kept) -> None:
         """Sends a whole checkpoint of a local run folder: what else has changed there, its files, its manifest.
 
-        Then deletes all but the newest `keep`, and the unfinished uploads that are older.
+        Then deletes those that are not kept, and the unfinished uploads that are older.
         """
         self.put_changed(checkpoint.parents[1])
         there, name = self._checkpoints(), checkpoint.name
@@ -73,8 +73,8 @@ class Mirror:
         for file in (NETWORKS, STATE, CONFIG, MANIFEST):
             self.objects.upload(checkpoint / file, f"{CHECKPOINTS}/{name}/{file}")
         whole = {one for one, files in there.items() if MANIFEST in files} | {name}
-        kept = _newest_first(whole)[:keep]
-        for old in there.keys() - set(kept):
+        gone = {path.name for path in kept.others([Path(one) for one in _newest_first(whole)])}
+        for old in there.keys() - (whole - gone):
             if old in whole or _step(old) < _step(name):
                 self.objects.delete(f"{CHECKPOINTS}/{old}/{MANIFEST}")
                 self.objects.delete_folder(f"{CHECKPOINTS}/{old}")

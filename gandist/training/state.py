@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from gandist.contract.facts import Facts
 from gandist.contract.recompute import recompute
 from gandist.errors import CheckpointError, RunError
 from gandist.training import checkpoint
+from gandist.training.best import BestSoFar, judged
 from gandist.training.consistency import broadcast_buffers, require_equal
 from gandist.training.exchange import Exchange
 from gandist.training.mirror import CHECKPOINTS
@@ -39,9 +41,14 @@ class Progress:
     """Of training, over all attempts that survive."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Of the last evaluation."""
+    best: BestSoFar | None = None
+    """Of those before and this one."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for what no run of ours has: the id is part of names of files."""
+        if isinstance(self.best, dict):
+            # As a checkpoint has it.
+            self.best = BestSoFar(**self.best)
         if not isinstance(self.run_id, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.run_id):
             raise ValueError(f"the run id {str(self.run_id)[:40]!r} is not letters and digits")
         if type(self.step) is not int or self.step < 0:
@@ -157,12 +164,14 @@ class State:
         if around.rank == 0:
             about = {"images": self.images, "versions": around.versions, "facts": asdict(self.facts)}
             networks, state = on_host(flat), on_host({"optimizers": optimizers, "progress": asdict(self.progress)})
-            folder, step, keep = around.folder / CHECKPOINTS, self.progress.step, self.config.train.keep
+            folder, step = around.folder / CHECKPOINTS, self.progress.step
+            best = self.progress.best
+            kept = checkpoint.Kept(self.config.train.keep, best.step if best else None)
 
             def write() -> Path:
-                path = checkpoint.save(folder, step, networks, state, around.config_text, about, keep=keep)
+                path = checkpoint.save(folder, step, networks, state, around.config_text, about, kept)
                 if around.mirror is not None:
-                    around.mirror.publish(path, keep)
+                    around.mirror.publish(path, kept)
                 return path
 
             around.writer.start(step, write)
@@ -213,6 +222,22 @@ class State:
         with torch.no_grad():
             for name, tensor in mine.items():
                 tensor.copy_(flat[name])
+
+    def judge(self, metrics: dict[str, float]) -> bool:
+        """Notes the scores of an evaluation; whether a checkpoint is due, of what is the best so far or the last."""
+        progress, wanted = self.progress, self.config.evaluate.best
+        # Rank 0's: elsewhere the last bits may differ, and all must come to the same conclusion.
+        progress.metrics = on_rank_0(lambda: metrics)
+        if wanted is None:
+            return False
+        progress.best = judged(progress.best, wanted, progress.metrics.get(wanted.score, math.nan), progress.step)
+        return self.exhausted or (progress.best is not None and progress.best.step == progress.step)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no better score is waited for any longer."""
+        best = self.progress.best
+        return best is not None and best.exhausted(self.config.evaluate.best)
 
     def broadcast_smoothed(self) -> None:
         """Makes the smoothed generator the same on all ranks: its buffers follow each rank's own share."""
