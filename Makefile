@@ -27,7 +27,7 @@ demo: install
 	$(BIN)/gandist train configs/digits.yaml
 
 test: install
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses 2 --dist loadfile
 
 # What `make test` leaves out: minutes, hosts, killed processes.
 test-rest: install

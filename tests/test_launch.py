@@ -89,7 +89,7 @@ def test_killed_workers_change_nothing(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 3])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.arithmetic), 3])
 def test_a_killed_run_goes_on_with_the_same_command(tmp_path: Path, workers: int):
     """The driver is killed alone, then everything; tests/test_resume.py kills 1, 2 and 3 ranks without Ray."""
     process = start("train", write(tmp_path, config(workers)), cwd=tmp_path)

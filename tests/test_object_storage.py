@@ -80,6 +80,7 @@ def test_only_the_newest_checkpoints_stay_each_whole(s3: Bucket, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.arithmetic
 def test_storage_that_fails_every_third_request_disturbs_nothing(s3: Bucket, undisturbed: str, tmp_path: Path):
     with flaky(s3) as (port, failed):
         spec = {"config": config(), "folder": str(tmp_path / "first"), "url": s3.url("runs/flaky", port)}
@@ -141,6 +142,7 @@ def test_a_run_that_somebody_else_owns_is_refused_with_host_and_pid(s3: Bucket, 
 
 
 @pytest.mark.slow
+@pytest.mark.arithmetic
 def test_the_command_owns_finishes_refuses_another_config_and_moves_aside(s3: Bucket, tmp_path: Path):
     """In one process: the lock of a dead owner, the files in the bucket, a finished run, --fresh."""
     lock(s3, "local/resume", time=time.time() - 1000)

@@ -208,6 +208,7 @@ def training(dataset: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("world", [1, 2])
 def test_a_killed_run_on_shards_ends_with_the_weights_of_one_on_the_folder(
     packed: Path, local: Path, tmp_path: Path, world: int
