@@ -92,17 +92,19 @@ def test_killed_workers_change_nothing(tmp_path: Path):
 @pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.arithmetic), 3])
 def test_a_killed_run_goes_on_with_the_same_command(tmp_path: Path, workers: int):
     """The driver is killed alone, then everything; tests/test_resume.py kills 1, 2 and 3 ranks without Ray."""
-    process = start("train", write(tmp_path, config(workers)), cwd=tmp_path)
+    # As the undisturbed run, whatever the machine: without workers a run has the threads that its process has.
+    alike = {"cwd": tmp_path, "OMP_NUM_THREADS": "1"}
+    process = start("train", write(tmp_path, config(workers)), **alike)
     folder = tmp_path / "runs" / "small"
     wait_for(lambda: saved(folder, EVERY), process, "a checkpoint")
     # Its workers are orphans for some seconds more, while the same command takes the run over.
     process.kill()
     process.wait()
-    process = start("train", "small.yaml", cwd=tmp_path)
+    process = start("train", "small.yaml", **alike)
     wait_for(lambda: saved(folder, 3 * EVERY), process, "a checkpoint of the second command")
     kill_tree(process)
     assert not (folder / "result.json").exists()
-    again = run("train", "small.yaml", cwd=tmp_path)
+    again = run("train", "small.yaml", **alike)
     assert again.returncode == 0, again.stderr
     assert digest(folder) == undisturbed(tmp_path / "undisturbed", max(1, workers))
     assert steps(folder) == list(range(10, STEPS + 1, 10))
