@@ -132,7 +132,8 @@ def judge(rank: int, folder: str) -> None:
     due = state.judge({"good": 0.5 + rank, "modes": 1.0})
     state.progress.step = 5
     due_later = state.judge({"good": 0.6 - rank, "modes": 1.0})
-    Path(folder, f"{rank}.json").write_text(json.dumps([due, due_later, state.progress.best.value]))  # type: ignore[union-attr]
+    assert state.progress.best is not None
+    Path(folder, f"{rank}.json").write_text(json.dumps([due, due_later, state.progress.best.value]))
     dist.barrier()
     dist.destroy_process_group()
 

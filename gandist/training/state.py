@@ -226,10 +226,11 @@ class State:
     def judge(self, metrics: dict[str, float]) -> bool:
         """Notes the scores of an evaluation; whether a checkpoint is due, of what is the best so far or the last."""
         progress, wanted = self.progress, self.config.evaluate.best
-        # Rank 0's: elsewhere the last bits may differ, and all must come to the same conclusion.
-        progress.metrics = on_rank_0(lambda: metrics)
+        progress.metrics = metrics
         if wanted is None:
             return False
+        # Rank 0's: elsewhere the last bits may differ, and all must come to the same conclusion.
+        progress.metrics = on_rank_0(lambda: metrics)
         progress.best = judged(progress.best, wanted, progress.metrics.get(wanted.score, math.nan), progress.step)
         return self.exhausted or (progress.best is not None and progress.best.step == progress.step)
 
