@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Watcher,
     )
     from gandist.contract.discovery import defined_in
+    from gandist.contract.examining import Examination, Examined
     from gandist.contract.facts import Facts
     from gandist.contract.hookspecs import hookimpl
     from gandist.contract.noise import Noise
@@ -53,6 +54,8 @@ _HOME = {
     "Component": "contract.component",
     "ConfigError": "errors",
     "Dataset": "contract.components",
+    "Examination": "contract.examining",
+    "Examined": "contract.examining",
     "Extractor": "contract.scoring",
     "Facts": "contract.facts",
     "GandistError": "errors",
@@ -96,6 +99,8 @@ __all__ = [
     "Component",
     "ConfigError",
     "Dataset",
+    "Examination",
+    "Examined",
     "Extractor",
     "Facts",
     "GandistError",

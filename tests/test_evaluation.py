@@ -119,12 +119,12 @@ def test_measure_scores_exactly_count_samples_and_disturbs_nothing():
     evaluator = Evaluator(scored_by(count=130), Stripes(fingerprint="undisturbed"), CPU)
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    scores = evaluator.measure(generator, seed=3)
+    scores = evaluator.measure({"generator": generator}, seed=3)
     assert torch.equal(torch.get_rng_state(), before)
     assert generator.training
     assert sum(generator.rows) == 130
-    assert evaluator.measure(generator, seed=3) == scores
-    assert evaluator.measure(generator, seed=4) != scores
+    assert evaluator.measure({"generator": generator}, seed=3) == scores
+    assert evaluator.measure({"generator": generator}, seed=4) != scores
 
 
 def _measure_on_rank(rank: int, folder: str) -> None:
@@ -135,9 +135,9 @@ def _measure_on_rank(rank: int, folder: str) -> None:
         if rank >= world:
             break
         dist.init_process_group("gloo", init_method=f"file://{folder}/meeting-{world}", rank=rank, world_size=world)
-        images = Evaluator(scored_by(), Stripes(), CPU).measure(Painter(), seed=7)
-        points = Evaluator(scored_by(metrics=("modes",)), ring(), CPU).measure(Thrower(), seed=7)
-        compared = [evaluator.measure(Painter(), seed=7) for evaluator in by_rows()]
+        images = Evaluator(scored_by(), Stripes(), CPU).measure({"generator": Painter()}, seed=7)
+        points = Evaluator(scored_by(metrics=("modes",)), ring(), CPU).measure({"generator": Thrower()}, seed=7)
+        compared = [evaluator.measure({"generator": Painter()}, seed=7) for evaluator in by_rows()]
         try:
             Evaluator(scored_by(), Unreadable(fingerprint="unreadable"), CPU).prepare()
             failure = ""
@@ -152,9 +152,9 @@ def _measure_on_rank(rank: int, folder: str) -> None:
 
 def test_scores_are_the_same_on_one_two_and_three_ranks(tmp_path: Path):
     on_ranks(3, _measure_on_rank, str(tmp_path))
-    images = Evaluator(scored_by(), Stripes(), CPU).measure(Painter(), seed=7)
-    points = Evaluator(scored_by(metrics=("modes",)), ring(), CPU).measure(Thrower(), seed=7)
-    compared = [evaluator.measure(Painter(), seed=7) for evaluator in by_rows()]
+    images = Evaluator(scored_by(), Stripes(), CPU).measure({"generator": Painter()}, seed=7)
+    points = Evaluator(scored_by(metrics=("modes",)), ring(), CPU).measure({"generator": Thrower()}, seed=7)
+    compared = [evaluator.measure({"generator": Painter()}, seed=7) for evaluator in by_rows()]
     assert images["frechet"] > images["frechet_real"] > 0
     for world in (2, 3):
         for rank in range(world):

@@ -166,6 +166,11 @@ class Source:
         Called on every rank before it trains, and by no check: until then `read` makes do without.
         """
 
+    def held_out(self) -> Source | None:
+        """Samples that no training sees, such as the published test files, for metrics that examine the players; None
+        where there are none. Their entries may be others than those of training. Opened when first read."""
+        return None
+
     def streams(self) -> Mapping[str, Source]:
         """The sources that are shuffled and read side by side (two domains of different sizes); usually only itself."""
         return {"": self}

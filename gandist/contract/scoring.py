@@ -92,8 +92,8 @@ class Metric(Component):
     """A score of a generator, in one of two ways, both the same on any number of ranks.
 
     From sums over samples: `sums` and `result`. From all samples at once: `gathers` says what is collected of them,
-    and `compare` gets it. The scores stand in the results as `scores` names them; single ones of many (one a class) as
-    "name/which", unnamed here.
+    and `compare` gets it. (An `Examination` is a metric too, and looks at the players instead of samples.) The scores
+    stand in the results as `scores` names them; single ones of many (one a class) as "name/which", unnamed here.
     """
 
     kind: ClassVar[str] = "metrics"

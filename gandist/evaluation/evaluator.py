@@ -1,8 +1,8 @@
-"""Scores a generator on all ranks at once."""
+"""Scores a generator, and examines the players, on all ranks at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from gandist.config.schema import Config
 from gandist.contract.collective import distributed
 from gandist.contract.components import Source
+from gandist.contract.examining import Examined
 from gandist.contract.scoring import Scored
 from gandist.errors import ConfigError, GandistError, RunError
-from gandist.evaluation.metrics import validate
+from gandist.evaluation.examining import examine
+from gandist.evaluation.metrics import examinations, sampled, validate
 from gandist.evaluation.preparing import Prepared, prepared
 from gandist.evaluation.tallies import Tallies
 from gandist.training.sampling import BLOCK, heeds_labels, labels_of, samples
@@ -29,7 +31,7 @@ class Evaluator:
     """
 
     def __init__(self, config: Config, source: Source, device: torch.device):
-        self._section = config.evaluate
+        self._section, self._loss = config.evaluate, config.loss
         if problems := validate(self._section, source):
             raise ConfigError(f"evaluate.metrics: {'; '.join(problems)}")
         self._source, self._device = source, device
@@ -52,22 +54,33 @@ class Evaluator:
         except Exception as error:
             raise RunError(f"preparing the evaluation failed: {type(error).__name__}: {error}") from error
 
-    def measure(self, generator: nn.Module, seed: int) -> dict[str, float]:
-        """The scores of samples 0 to count-1 of `seed` by name, the same on all ranks and for any number of them.
+    def measure(self, players: Mapping[str, nn.Module], seed: int) -> dict[str, float]:
+        """The scores by name, the same on all ranks and for any number of them.
 
-        Each rank scores a run of neighbouring blocks of samples.
+        players: by name; the generator for metrics of samples, which are 0 to count-1 of `seed`, and whatever the
+        examinations ask for. Each rank scores a run of neighbouring blocks.
         """
+        found: dict[str, dict[str, float]] = {}
+        if sampled(self._section):
+            found |= self._score(self._made(players["generator"], seed, *self._share()))
+        if wanted := examinations(self._section):
+            held = self._source.held_out()
+            assert held is not None, "validate has asked"
+            found |= examine(wanted, Examined(players, self._loss, self._source.facts), held, self._device)
+        return self._in_order(found)
+
+    def _share(self) -> tuple[int, int]:
+        """The samples start ≤ i < stop that this rank scores."""
         rank, world = (dist.get_rank(), dist.get_world_size()) if distributed() else (0, 1)
         count = self._section.count
         # Whole blocks: the same batches, hence the same bits, on whatever rank they are made.
         blocks = share(-(-count // BLOCK), rank, world).span
-        start, stop = (min(count, block * BLOCK) for block in (blocks.start, blocks.stop))
-        return self._score(self._made(generator, seed, start, stop))
+        return min(count, blocks.start * BLOCK), min(count, blocks.stop * BLOCK)
 
     def _made(self, generator: nn.Module, seed: int, start: int, stop: int) -> Iterator[Scored]:
         """The samples of a rank, with the labels that were asked for if the generator heeds them."""
         facts = self._source.facts
-        asked = any("labels" in metric.gathers for metric in self._section.metrics)
+        asked = any("labels" in metric.gathers for metric in sampled(self._section))
         asked = asked and heeds_labels(generator, facts, self._device)
         for batch in samples(generator, facts, seed=seed, start=start, stop=stop, device=self._device):
             labels = labels_of(seed, start, start + len(batch), facts.classes, self._device) if asked else None
@@ -76,23 +89,32 @@ class Evaluator:
 
     def score(self, batches: Iterable[Tensor]) -> dict[str, float]:
         """The scores of these samples, uint8 (B, C, H, W) or points (B, D), over all ranks together."""
-        return self._score(Scored(batch) for batch in batches)
+        return self._in_order(self._score(Scored(batch) for batch in batches))
 
-    def _score(self, batches: Iterable[Scored]) -> dict[str, float]:
+    def _score(self, batches: Iterable[Scored]) -> dict[str, dict[str, float]]:
         ready = self.prepare()
         tallies = Tallies(ready.measures, ready.networks, ready.real, self._source.facts, self._device)
         for batch in batches:
             tallies.add(batch)
-        found = tallies.scores(shared=True)
+        return tallies.scores(shared=True)
+
+    def _in_order(self, found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+        """The scores in the order of the metrics in the config, each with what real samples get beside it."""
+        floors = self.prepare().floors
         scores: dict[str, float] = {}
         for metric in self._section.metrics:
-            own, floors = found[metric.name], ready.floors[metric.name]
-            for name, value in own.items():
+            beside = floors.get(metric.name, {})
+            for name, value in found.get(metric.name, {}).items():
                 scores[name] = value
-                if name in floors:
-                    scores[f"{name}_real"] = floors[name]
+                if name in beside:
+                    scores[f"{name}_real"] = beside[name]
         return scores
 
     def protocol(self) -> dict[str, Any]:
         """How the scores were made, for whoever compares them."""
-        return {"count": self._section.count, **(self._prepared.about if self._prepared else {})}
+        about: dict[str, Any] = {"count": self._section.count, **(self._prepared.about if self._prepared else {})}
+        if wanted := examinations(self._section):
+            held = self._source.held_out()
+            settings = {one.name: one.model_dump(mode="json") for one in wanted}
+            about["held_out"] = {"count": len(held) if held else 0, "metrics": settings}
+        return about

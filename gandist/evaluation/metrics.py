@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from gandist.config.schema import Evaluate
 from gandist.contract.components import Source
+from gandist.contract.examining import Examination
 from gandist.contract.scoring import Extractor, Metric
 from gandist.errors import GandistError
 
@@ -13,6 +14,16 @@ from gandist.errors import GandistError
 def scores(metrics: Iterable[Metric]) -> list[str]:
     """The names of the scores that these metrics give, without those of single classes."""
     return [score for metric in metrics for score in metric.all_scores()]
+
+
+def examinations(section: Evaluate) -> list[Examination]:
+    """Of the metrics of a config, those that ask the players about held-out samples."""
+    return [metric for metric in section.metrics if isinstance(metric, Examination)]
+
+
+def sampled(section: Evaluate) -> list[Metric]:
+    """Of the metrics of a config, those that score generated samples."""
+    return [metric for metric in section.metrics if not isinstance(metric, Examination)]
 
 
 def spaces(section: Evaluate) -> list[Extractor]:

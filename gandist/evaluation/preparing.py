@@ -14,7 +14,7 @@ from gandist.contract.component import Component
 from gandist.contract.components import Source
 from gandist.contract.scoring import Extractor, Metric, Scored
 from gandist.evaluation.cache import Stored
-from gandist.evaluation.metrics import spaces
+from gandist.evaluation.metrics import sampled, spaces
 from gandist.evaluation.reference import MOST_REFERENCE, RealSamples, digest, weights_sha256
 from gandist.evaluation.tallies import Measure, Tallies
 
@@ -62,7 +62,7 @@ def prepared(section: Evaluate, source: Source, device: torch.device) -> Prepare
         weighed = {"weights_sha256": sha} if network.state_dict() else {}
         about[space.name] = {**_settings(space), **getattr(network, "about", {}), **weighed}
     measures, real = [], {}
-    for metric in section.metrics:
+    for metric in sampled(section):
         space = metric.space(section.features)
         known = _statistics(metric, samples[space])
         measures.append(Measure(metric, space, _moved(known, device)))

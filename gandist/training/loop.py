@@ -116,8 +116,8 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
         if happens.evaluate and around.evaluator is not None:
             around.post("evaluating", progress.step, state.images)
             clock.enter(EVALUATION)
-            state.broadcast_smoothed()
-            saves |= state.judge(around.evaluator.measure(state.generator, seed))
+            state.share_buffers()
+            saves |= state.judge(around.evaluator.measure(state.smoothed_players, seed))
             announce("gandist_on_evaluation", step=progress.step, metrics=progress.metrics)
         if count := probes.due(progress.step):
             clock.enter(SAMPLES)

@@ -97,6 +97,11 @@ class State:
         """What samples are made with: the smoothed generator, or the generator itself where nothing is smoothed."""
         return self.smoothing.module if self.smoothing else self.networks["generator"]
 
+    @property
+    def smoothed_players(self) -> dict[str, nn.Module]:
+        """The networks by name, the smoothed generator in the place of the one that is trained."""
+        return {**self.networks, **({"generator": self.generator} if self.smoothing else {})}
+
     def act(self, role: str) -> Player:
         """The player whose turn it is, with fresh gradients; everybody else is frozen."""
         for name, player in self.players.items():
@@ -240,9 +245,9 @@ class State:
         best = self.progress.best
         return best is not None and best.exhausted(self.config.evaluate.best)
 
-    def broadcast_smoothed(self) -> None:
-        """Makes the smoothed generator the same on all ranks: its buffers follow each rank's own share."""
-        broadcast_buffers([self.generator])
+    def share_buffers(self) -> None:
+        """Makes what is scored the same on all ranks: buffers follow each rank's own share."""
+        broadcast_buffers(list(self.smoothed_players.values()))
 
     def write_generator(self) -> Path:
         """Writes `generator.safetensors`: the smoothed generator's weights and buffers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,13 +20,13 @@ Announce = Callable[..., None]
 
 
 class Evaluator(Protocol):
-    """Scores a generator. All ranks call both methods at the same time."""
+    """Scores what is trained. All ranks call both methods at the same time."""
 
     def prepare(self) -> object:
         """Makes ready what scores need: reference statistics, a trained classifier."""
 
-    def measure(self, generator: nn.Module, seed: int) -> dict[str, float]:
-        """The metrics of the smoothed generator by name, the same on all ranks."""
+    def measure(self, players: Mapping[str, nn.Module], seed: int) -> dict[str, float]:
+        """The metrics of the players by name, the same on all ranks; the generator is the smoothed one."""
         ...
 
 

@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from gandist.config.problems import from_pydantic, report
 from gandist.config.schema import Evaluate
 from gandist.errors import ConfigError
 from gandist.evaluation.evaluator import Evaluator
+from gandist.evaluation.metrics import examinations
 from gandist.using.folders import Pictures
 from gandist.using.load import load
+from gandist.using.trained import Trained
 
 Named = str | dict[str, Any]
 """A component by its name, or with fields: {"name": …}."""
@@ -60,11 +63,20 @@ def evaluate(
     other = load(against, device) if against is not None else None
     if other is not None and other.facts.shape != trained.facts.shape:
         raise ConfigError(f"{against}: makes samples of shape {other.facts.shape}, {run} of {trained.facts.shape}")
-    scores = evaluator.score(pictures) if pictures else evaluator.measure(trained.generator, seed)
+    scores = evaluator.score(pictures) if pictures else evaluator.measure(_examined(trained, section), seed)
     result: dict[str, Any] = {**scores, "protocol": {**evaluator.protocol(), "seed": seed, "step": trained.step}}
     if other is not None:
-        result["against"] = {"run": str(against), "step": other.step, **evaluator.measure(other.generator, seed)}
+        result["against"] = {
+            "run": str(against),
+            "step": other.step,
+            **evaluator.measure(_examined(other, section), seed),
+        }
     return result
+
+
+def _examined(trained: Trained, section: Evaluate) -> dict[str, nn.Module]:
+    """The players that the metrics need: all are in a checkpoint only, the generator stays when none is left."""
+    return trained.players if examinations(section) else {"generator": trained.generator}
 
 
 def _section(data: dict[str, Any]) -> Evaluate:

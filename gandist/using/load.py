@@ -64,7 +64,7 @@ def _of_checkpoint(path: Path, folder: Path, device: torch.device) -> Trained:
         prefix = SMOOTHED if smoothed and name == "generator" else name
         return _player(folder, config, facts, name, _below(weights, prefix))
 
-    return Trained(path, config, facts, step, player("generator").to(device), player)
+    return Trained(path, config, facts, step, player("generator").to(device), player, _names(config, facts))
 
 
 def _of_file(
@@ -80,7 +80,7 @@ def _of_file(
         return _player(newest, config, facts, name, _below(_weights(newest), name))
 
     generator = _player(path / GENERATOR, config, facts, "generator", weights)
-    return Trained(path, config, facts, step, generator.to(device), player)
+    return Trained(path, config, facts, step, generator.to(device), player, _names(config, facts))
 
 
 def _config(folder: Path) -> Config:
@@ -118,6 +118,11 @@ def _step(metadata: Mapping[str, str]) -> int:
 def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in weights.items() if name.startswith(start)}
+
+
+def _names(config: Config, facts: Facts) -> tuple[str, ...]:
+    with torch.device("meta"):
+        return tuple(build_networks(config, facts))
 
 
 def _player(place: Path, config: Config, facts: Facts, name: str, weights: Mapping[str, Tensor]) -> nn.Module:

@@ -50,7 +50,7 @@ class Trained:
     """What `gandist.load` returns.
 
     path: what was loaded, a run or a checkpoint. step: of training. facts: of the data set it was trained on.
-    generator: the smoothed one, in eval mode. read_player: reads another player's weights.
+    generator: the smoothed one, in eval mode. read_player: reads another player's weights. names: of all players.
     """
 
     path: Path
@@ -59,6 +59,7 @@ class Trained:
     step: int
     generator: nn.Module
     read_player: Callable[[str], nn.Module]
+    names: tuple[str, ...] = ("generator",)
 
     @property
     def device(self) -> torch.device:
@@ -69,6 +70,12 @@ class Trained:
     def discriminator(self) -> nn.Module:
         """The discriminator in eval mode; needs a checkpoint."""
         return self.read_player("discriminator").to(self.device)
+
+    @cached_property
+    def players(self) -> dict[str, nn.Module]:
+        """All players by name, in eval mode, the generator the smoothed one; needs a checkpoint."""
+        others = {name: self.read_player(name).to(self.device) for name in self.names if name != "generator"}
+        return {"generator": self.generator, **others}
 
     @torch.no_grad()
     def render(self, latents: Any, labels: Tensor | None) -> Tensor:
