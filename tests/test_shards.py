@@ -207,6 +207,30 @@ def training(dataset: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def gone(session: int, seconds: float = 60) -> bool:
+    """Whether every process of the session ends by itself."""
+    deadline = time.monotonic() + seconds
+    while _of_session(session):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _of_session(session: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                # After the name, in parentheses: state, parent, group, session.
+                state, _, _, own = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            except OSError:
+                continue
+            if int(own) == session and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.arithmetic
 @pytest.mark.parametrize("world", [1, 2])
@@ -219,6 +243,7 @@ def test_a_killed_run_on_shards_ends_with_the_weights_of_one_on_the_folder(
     sharded = training({"name": "shards", "root": str(packed)})
     process = start(world, {"config": sharded, "folder": str(killed), "die_at": 5}, tmp_path)
     assert process.wait(timeout=120) != 0
+    assert gone(process.pid), "loader processes outlive the rank that read from them"
     # Step 3 is in the middle of the second epoch.
     assert (killed / "checkpoints" / "step-00000003").is_dir()
     assert not (killed / "generator.safetensors").exists()

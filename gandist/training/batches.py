@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from multiprocessing.connection import wait
 
 import torch
 from torch import Tensor
@@ -103,6 +107,7 @@ class Batches:
             prefetch_factor=2,
             pin_memory=self._device.type == "cuda",
             multiprocessing_context="forkserver",
+            worker_init_fn=_end_with_the_rank,
             # A base seed of its own, so that the loader draws none from the global random state.
             generator=torch.Generator().manual_seed(0),
         )
@@ -111,6 +116,21 @@ class Batches:
     def close(self) -> None:
         """Ends the loader processes."""
         self._ahead = None
+
+
+def _end_with_the_rank(number: int) -> None:
+    """Ends this loader process when the rank that started it is gone, even by SIGKILL.
+
+    Torch watches the loader's parent by its number, and that is the fork server, which lives as long as a loader does.
+    """
+    rank = multiprocessing.parent_process()
+    assert rank is not None
+
+    def watch() -> None:
+        wait([rank.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="rank-watch", daemon=True).start()
 
 
 class _From(Sequence[int]):
