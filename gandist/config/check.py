@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -19,8 +19,9 @@ from gandist.contract.components import Source
 from gandist.contract.facts import Facts
 from gandist.errors import ConfigError
 
-MetricProblems = Callable[[Evaluate, Source], list[str]]
-"""Why metrics cannot be computed on a data set, one line a problem; it lies in a room that the config does not know."""
+MetricProblems = Callable[[Evaluate, Source, Mapping[str, nn.Module] | None], list[str]]
+"""Why metrics cannot be computed on a data set, or of such players, one line a problem; it lies in a room that the
+config does not know."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def check(config: Config, composed: Composed | None = None, metric_problems: Met
     for rule in RULES:
         found.problems += rule(parts)
     if source is not None and metric_problems is not None and config.evaluate.every:
-        for text in metric_problems(config.evaluate, source):
+        for text in metric_problems(config.evaluate, source, players):
             found.add("evaluate.metrics", text)
     if found.problems or source is None or players is None:
         title, origin = (composed.title, composed.origin) if composed else (config.run.name, {})

@@ -69,6 +69,8 @@ class Extractor(Component):
     kind: ClassVar[str] = "extractors"
     knows_classes: ClassVar[bool] = False
     """Whether its network returns logits beside the features."""
+    own_classes: ClassVar[bool] = False
+    """Whether these logits are of the data set's own classes, one each."""
     unnamed: ClassVar[frozenset[str]] = frozenset()
     """Fields that do not tell one space from another, as a path, whose content the weights' SHA-256 tells."""
 
@@ -111,6 +113,11 @@ class Metric(Component):
 
     def unfit(self, source: Source) -> str | None:
         """Why it cannot be computed on such data, to follow its name ("needs a data set with …"), or None."""
+        return None
+
+    def classes(self, facts: Facts) -> Literal["asked", "seen"] | None:
+        """By whose word it takes a sample's class, None where it does not ask: "asked", only the label that the
+        generator was asked for; "seen", that one, or of a generator without labels what the feature space sees."""
         return None
 
     def statistics(self, real: Real) -> dict[str, Tensor]:

@@ -16,10 +16,10 @@ from gandist.contract.examining import Examined
 from gandist.contract.scoring import Scored
 from gandist.errors import ConfigError, GandistError, RunError
 from gandist.evaluation.examining import examine
-from gandist.evaluation.metrics import examinations, sampled, validate
+from gandist.evaluation.metrics import examinations, heeds, sampled, unclassed, validate
 from gandist.evaluation.preparing import Prepared, prepared
 from gandist.evaluation.tallies import Tallies
-from gandist.training.sampling import BLOCK, heeds_labels, labels_of, samples
+from gandist.training.sampling import BLOCK, labels_of, samples
 from gandist.training.shares import share
 from gandist.training.waiting import on_rank_0
 
@@ -58,11 +58,14 @@ class Evaluator:
         """The scores by name, the same on all ranks and for any number of them.
 
         players: by name; the generator for metrics of samples, which are 0 to count-1 of `seed`, and whatever the
-        examinations ask for. Each rank scores a run of neighbouring blocks.
+        examinations ask for. Each rank scores a run of neighbouring blocks. Raises ConfigError for metrics of classes
+        that neither the generator nor the feature space knows.
         """
         found: dict[str, dict[str, float]] = {}
         if sampled(self._section):
-            found |= self._score(self._made(players["generator"], seed, *self._share()))
+            labelled = heeds(self._section, players["generator"], self._source.facts, self._device)
+            self._require_classes(labelled)
+            found |= self._score(self._made(players["generator"], seed, labelled))
         if wanted := examinations(self._section):
             held = self._source.held_out()
             assert held is not None, "validate has asked"
@@ -77,18 +80,25 @@ class Evaluator:
         blocks = share(-(-count // BLOCK), rank, world).span
         return min(count, blocks.start * BLOCK), min(count, blocks.stop * BLOCK)
 
-    def _made(self, generator: nn.Module, seed: int, start: int, stop: int) -> Iterator[Scored]:
-        """The samples of a rank, with the labels that were asked for if the generator heeds them."""
+    def _require_classes(self, labelled: bool) -> None:
+        if problems := unclassed(self._section, self._source.facts, labelled):
+            raise ConfigError(f"evaluate.metrics: {'; '.join(problems)}")
+
+    def _made(self, generator: nn.Module, seed: int, labelled: bool) -> Iterator[Scored]:
+        """The samples of this rank, with the labels that were asked for if the generator heeds them."""
         facts = self._source.facts
-        asked = any("labels" in metric.gathers for metric in sampled(self._section))
-        asked = asked and heeds_labels(generator, facts, self._device)
+        start, stop = self._share()
         for batch in samples(generator, facts, seed=seed, start=start, stop=stop, device=self._device):
-            labels = labels_of(seed, start, start + len(batch), facts.classes, self._device) if asked else None
+            labels = labels_of(seed, start, start + len(batch), facts.classes, self._device) if labelled else None
             yield Scored(batch, labels=labels)
             start += len(batch)
 
     def score(self, batches: Iterable[Tensor]) -> dict[str, float]:
-        """The scores of these samples, uint8 (B, C, H, W) or points (B, D), over all ranks together."""
+        """The scores of these samples, uint8 (B, C, H, W) or points (B, D), over all ranks together.
+
+        Raises ConfigError for metrics of classes that the feature space does not know.
+        """
+        self._require_classes(labelled=False)
         return self._in_order(self._score(Scored(batch) for batch in batches))
 
     def _score(self, batches: Iterable[Scored]) -> dict[str, dict[str, float]]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import nn
 
 from gandist.config.schema import Evaluate
 from gandist.contract.components import Source
 from gandist.contract.examining import Examination
+from gandist.contract.facts import Facts
 from gandist.contract.scoring import Extractor, Metric
 from gandist.errors import GandistError
+from gandist.training.sampling import can_heed_labels
 
 
 def scores(metrics: Iterable[Metric]) -> list[str]:
@@ -32,8 +37,11 @@ def spaces(section: Evaluate) -> list[Extractor]:
     return list(dict.fromkeys(space for space in found if space is not None))
 
 
-def validate(section: Evaluate, source: Source) -> list[str]:
-    """Why these metrics cannot be computed on such data, one line a problem; [] if they can."""
+def validate(section: Evaluate, source: Source, players: Mapping[str, nn.Module] | None = None) -> list[str]:
+    """Why these metrics cannot be computed on such data, one line a problem; [] if they can.
+
+    players: freshly built, on the CPU; with them, whether samples have the classes that metrics ask for.
+    """
     problems, given = [], set()
     for metric in section.metrics:
         try:
@@ -46,6 +54,28 @@ def validate(section: Evaluate, source: Source) -> list[str]:
         elif twice := given & set(metric.all_scores()):
             problems.append(f"{metric.name} gives {sorted(twice)[0]}, which another metric of the list gives; drop one")
         given |= set(metric.all_scores())
+    generator = (players or {}).get("generator")
+    if not problems and generator is not None and hasattr(generator, "draw"):
+        problems = unclassed(section, source.facts, heeds(section, generator, source.facts, torch.device("cpu")))
+    return problems
+
+
+def heeds(section: Evaluate, generator: nn.Module, facts: Facts, device: torch.device) -> bool:
+    """Whether the generator is of a kind that heeds labels; not tried out where no metric wants to know."""
+    asked = any("labels" in metric.gathers or metric.classes(facts) for metric in section.metrics)
+    return asked and can_heed_labels(generator, facts, device)
+
+
+def unclassed(section: Evaluate, facts: Facts, labelled: bool) -> list[str]:
+    """Which metrics would not know the samples' classes, one line each. labelled: whether they come with labels."""
+    problems = []
+    for metric in section.metrics:
+        wanted, space = metric.classes(facts), metric.space(section.features)
+        if labelled or wanted is None or (wanted == "seen" and space is not None and space.own_classes):
+            continue
+        cure = "choose an architecture with conditioning" if wanted == "asked" else "use features: classifier"
+        seen = f", and {space.name} does not know the data set's own" if wanted == "seen" and space is not None else ""
+        problems.append(f"{metric.name} needs samples with classes, but nobody is asked for one here{seen}; {cure}")
     return problems
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,6 +64,21 @@ def heeds_labels(generator: nn.Module, facts: Facts, device: torch.device) -> bo
     finally:
         generator.train(training)
     return not torch.equal(*made)
+
+
+@torch.no_grad()
+def can_heed_labels(generator: nn.Module, facts: Facts, device: torch.device) -> bool:
+    """Whether it is of a kind that heeds labels, even if it does not yet, or no longer: a fresh one may begin with the
+    same gains for all classes, a collapsed one makes one sample of everything."""
+    if facts.classes < 2:
+        return False
+    if heeds_labels(generator, facts, device):
+        return True
+    other, noise = copy.deepcopy(generator), torch.Generator().manual_seed(0)
+    for weight in other.parameters():
+        # The same on all ranks.
+        weight.add_(torch.randn(weight.shape, generator=noise).to(weight), alpha=0.01)
+    return heeds_labels(other, facts, device)
 
 
 @torch.no_grad()

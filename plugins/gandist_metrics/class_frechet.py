@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from gandist import Compared, Metric, Source
+from gandist import Compared, Facts, Metric, Source
 from gandist_metrics.labels import classes_of
 from gandist_metrics.moments import frechet_distance, moment_sums, moments
 
@@ -26,6 +26,10 @@ class ClassFrechet(Metric):
     def unfit(self, source: Source) -> str | None:
         """There must be classes."""
         return None if source.facts.classes > 1 else "needs a data set with at least 2 classes; use frechet"
+
+    def classes(self, facts: Facts) -> Literal["asked", "seen"]:
+        """Those asked for, or seen."""
+        return "seen"
 
     def compare(self, compared: Compared) -> dict[str, float]:
         """Classes with fewer than two samples are not among the distances; `classes_missing` is their number."""

@@ -15,6 +15,7 @@ class ClassifierFeatures(Extractor):
 
     name: ClassVar[str] = "classifier"
     knows_classes: ClassVar[bool] = True
+    own_classes: ClassVar[bool] = True
 
     def unfit(self, source: Source) -> str | None:
         """It needs labelled images, of at least two classes."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from gandist import Compared, Metric, squared_distances
+from gandist import Compared, Facts, Metric, squared_distances
 from gandist_metrics.labels import classes_of
 
 
@@ -23,10 +23,14 @@ class Diversity(Metric):
     floors: ClassVar[tuple[str, ...]] = ("diversity",)
     gathers: ClassVar[tuple] = ("features", "logits", "labels")
 
+    def classes(self, facts: Facts) -> Literal["asked", "seen"] | None:
+        """Those asked for, or seen, where there are some."""
+        return "seen" if facts.classes > 1 else None
+
     def compare(self, compared: Compared) -> dict[str, float]:
         """`diversity`, and `diversity/CLASS` for each class with at least two samples."""
         points, facts = compared.points("fake"), compared.facts
-        labelled = facts.classes > 1
+        labelled = self.classes(facts) is not None
         labels = classes_of(compared.fake, facts, self.name) if labelled else torch.zeros(len(points)).long()
         labels = labels.to(points.device)
 
