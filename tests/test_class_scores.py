@@ -85,8 +85,8 @@ def test_a_generator_that_cannot_heed_labels_is_told_from_one_that_does_not_yet(
 
 def test_a_run_is_refused_before_a_sample_is_drawn():
     scores = evaluator("class-frechet")
-    with pytest.raises(ConfigError, match="evaluate.metrics: class-frechet needs samples with classes"):
+    with pytest.raises(ConfigError, match=r"evaluate.metrics: class-frechet needs samples with classes"):
         scores.measure({"generator": Blind()}, 0)
-    with pytest.raises(ConfigError, match="evaluate.metrics: class-frechet needs samples with classes"):
+    with pytest.raises(ConfigError, match=r"evaluate.metrics: class-frechet needs samples with classes"):
         scores.score([torch.zeros(4, 1, 12, 12, dtype=torch.uint8)])
     assert scores.measure({"generator": Stencil()}, 0)["classes_missing"] == 0
