@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gandist.data.download import download
     from gandist.data.place import Place
     from gandist.errors import CheckpointError, ConfigError, GandistError, RunError
-    from gandist.evaluation.fitting import fitted_classifier
+    from gandist.evaluation.fitting import fitted_classifier, train_classifier
     from gandist.launch.run import train
     from gandist.using.load import load
 
@@ -88,6 +88,7 @@ _HOME = {
     "slopes": "contract.turn",
     "squared_distances": "contract.comparing",
     "train": "launch.run",
+    "train_classifier": "evaluation.fitting",
 }
 
 __all__ = [
@@ -133,6 +134,7 @@ __all__ = [
     "slopes",
     "squared_distances",
     "train",
+    "train_classifier",
 ]
 
 

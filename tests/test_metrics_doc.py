@@ -75,8 +75,10 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
 
 
 def image_metrics() -> list[type[Metric]]:
-    """All but those of points, of stacked images, and the one whose weights would have to be downloaded."""
-    return [one for one in installed().components(Metric) if one.name not in ("modes", "stacked-modes", "fid")]
+    """All but those of points, of stacked images, of samples with labels, and the one whose weights would have to be
+    downloaded."""
+    others = ("modes", "stacked-modes", "classification-accuracy", "fid")
+    return [one for one in installed().components(Metric) if one.name not in others]
 
 
 @functools.cache

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -21,6 +21,12 @@ LISTED = 8
 """Nearest neighbours that are kept of each row."""
 
 Side = Literal["fake", "real"]
+T = TypeVar("T")
+
+
+def here(work: Callable[[], Any]) -> Any:
+    """What the work returns, done by whoever asks."""
+    return work()
 
 
 def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
@@ -35,7 +41,8 @@ class Compared:
     """What a metric that gathers is given.
 
     fake: the samples' rows in their order. real: the reference half's. known: the metric's statistics. All on the
-    device, equal on all ranks. shared: whether all ranks take part; False where one of them works alone.
+    device, equal on all ranks. shared: whether all ranks take part; False where one of them works alone. on_one: how
+    `once` has one rank work while the others wait.
     """
 
     fake: Scored
@@ -43,11 +50,19 @@ class Compared:
     known: Mapping[str, Tensor]
     facts: Facts
     shared: bool
+    on_one: Callable[[Callable[[], Any]], Any] = here
     _kept: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
 
     def of(self, other: Mapping[str, Tensor]) -> Compared:
         """The same with the statistics of another metric; what was computed for one is kept for all."""
-        return Compared(self.fake, self.real, other, self.facts, self.shared, self._kept)
+        return replace(self, known=other)
+
+    def once(self, work: Callable[[], T]) -> T:
+        """What `work()` returns on one rank, given to all: for what cannot be shared, such as training a network.
+
+        All ranks must call it, and wait as long as it takes; what it raises is raised on all.
+        """
+        return self.on_one(work)
 
     def by_block(self, rows: int, work: Callable[[slice], Tensor]) -> Tensor:
         """`work(block)` for all blocks of at most 512 of `rows` rows, one after the other: (rows, …) on all ranks.

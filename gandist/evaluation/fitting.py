@@ -59,34 +59,41 @@ def classify(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([features for features, _ in parts]), torch.cat([logits for _, logits in parts])
 
 
-def fit(source: Source, device: torch.device) -> tuple[Classifier, float]:
-    """A trained classifier in eval mode and its accuracy on held-out samples.
+def train_classifier(training: tuple[Tensor, Tensor], tests: tuple[Tensor, Tensor], classes: int) -> Classifier:
+    """A classifier in eval mode, trained on the device of its training images; its `accuracy` is that on the tests.
 
+    training, tests: images uint8 (N, C, H, W) of any size with labels int64 (N,).
     Everything random is fixed, and the global random state stays as it was. Adam (Kingma & Ba 2015) with a learning
     rate that falls to 0 along a cosine, on batches of 64 that are shifted by up to a pixel.
     """
-    training, holding = held_out(source)
-    images, labels = (rows.to(device) for rows in read(source, training))
+    images, labels = shrink(training[0]), training[1]
     generator = torch.Generator().manual_seed(key("evaluation", "batches"))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(key("evaluation", "weights"))
-        classifier = Classifier(images.shape[1], source.facts.classes).to(device)
+        classifier = Classifier(images.shape[1], classes).to(images.device)
     epochs = min(16, max(2, round(_SHOWN / len(images))))
     steps = epochs * -(-len(images) // _BATCH)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     with torch.enable_grad():
         for _ in range(epochs):
-            for rows in torch.randperm(len(images), generator=generator).to(device).split(_BATCH):
+            for rows in torch.randperm(len(images), generator=generator).to(images.device).split(_BATCH):
                 _, logits = classifier(_shifted(images[rows], generator))
                 optimizer.zero_grad()
                 F.cross_entropy(logits, labels[rows]).backward()
                 optimizer.step()
                 schedule.step()
     classifier.eval().requires_grad_(False)
-    unseen, truth = read(source, holding)
-    _, logits = classify(classifier, unseen)
-    return classifier, float((logits.argmax(1).cpu() == truth).double().mean())
+    _, logits = classify(classifier, tests[0])
+    classifier.accuracy = float((logits.argmax(1).cpu() == tests[1].cpu()).double().mean())
+    return classifier
+
+
+def fit(source: Source, device: torch.device) -> Classifier:
+    """A classifier of the source, whose accuracy is that on samples held out from the training."""
+    training, holding = held_out(source)
+    images, labels = (rows.to(device) for rows in read(source, training))
+    return train_classifier((images, labels), read(source, holding), source.facts.classes)
 
 
 def data_key(facts: Facts) -> str:
@@ -107,8 +114,8 @@ def fitted_classifier(source: Source, device: torch.device) -> Classifier:
     shapes = {name: tensor.shape for name, tensor in classifier.state_dict().items()}
 
     def trained() -> Stored:
-        fitted, accuracy = fit(source, device)
-        return fitted.state_dict(), {"accuracy": repr(accuracy)}
+        fitted = fit(source, device)
+        return fitted.state_dict(), {"accuracy": repr(fitted.accuracy)}
 
     def fits(stored: Stored) -> bool:
         tensors, about = stored

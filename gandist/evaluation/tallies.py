@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from gandist.contract.collective import all_rows, distributed
-from gandist.contract.comparing import Compared
+from gandist.contract.comparing import Compared, here
 from gandist.contract.facts import Facts
 from gandist.contract.scoring import Extractor, Metric, Scored
 from gandist.evaluation.reference import extracted, joined
@@ -85,7 +85,8 @@ class Tallies:
         for number, one in enumerate(self._measures):
             if one.collects:
                 if one.space not in beside:
-                    beside[one.space] = Compared(rows[one.space], self._real[one.space], {}, self._facts, shared)
+                    sides, on_one = (rows[one.space], self._real[one.space]), on_rank_0 if shared else here
+                    beside[one.space] = Compared(*sides, {}, self._facts, shared, on_one)
                 found[one.metric.name] = one.metric.compare(beside[one.space].of(one.known))
             else:
                 known = {name: tensor.cpu() for name, tensor in one.known.items()}
