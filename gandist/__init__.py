@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from gandist.contract.discovery import defined_in
     from gandist.contract.examining import Examination, Examined
+    from gandist.contract.exploring import Exploration, Explored
     from gandist.contract.facts import Facts
     from gandist.contract.hookspecs import hookimpl
     from gandist.contract.noise import Noise
@@ -56,6 +57,8 @@ _HOME = {
     "Dataset": "contract.components",
     "Examination": "contract.examining",
     "Examined": "contract.examining",
+    "Exploration": "contract.exploring",
+    "Explored": "contract.exploring",
     "Extractor": "contract.scoring",
     "Facts": "contract.facts",
     "GandistError": "errors",
@@ -102,6 +105,8 @@ __all__ = [
     "Dataset",
     "Examination",
     "Examined",
+    "Exploration",
+    "Explored",
     "Extractor",
     "Facts",
     "GandistError",

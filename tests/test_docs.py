@@ -39,7 +39,7 @@ VERBS = {
 }  # fmt: skip
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Compared", "Component", "ConfigError", "Dataset",
-    "Examination", "Examined", "Extractor", "Facts", "GandistError", "Loss", "Memory",
+    "Examination", "Examined", "Exploration", "Explored", "Extractor", "Facts", "GandistError", "Loss", "Memory",
     "Metric", "Noise", "Optimizer", "Place", "Probe", "Real", "Recomputable", "Regularizer", "RunError", "Schedule",
     "Scored", "Seen", "Source", "Turn", "Verdict", "Watcher", "all_sum", "cache_folder", "defined_in", "download",
     "fitted_classifier", "hookimpl", "load", "nearest", "slopes", "squared_distances", "train", "train_classifier",

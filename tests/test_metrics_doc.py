@@ -75,9 +75,9 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
 
 
 def image_metrics() -> list[type[Metric]]:
-    """All but those of points, of stacked images, of samples with labels, and the one whose weights would have to be
-    downloaded."""
-    others = ("modes", "stacked-modes", "classification-accuracy", "fid")
+    """All but those of points, of stacked images, of samples with labels, of latents, and the one whose weights would
+    have to be downloaded."""
+    others = ("modes", "stacked-modes", "classification-accuracy", "path-length", "fid")
     return [one for one in installed().components(Metric) if one.name not in others]
 
 

@@ -81,7 +81,8 @@ class Extractor(Component):
     @abstractmethod
     def build(self, source: Source, device: torch.device) -> nn.Module:
         """The network, in eval mode: its forward takes samples, uint8 (B, C, H, W) of any size or points (B, D), and
-        returns features (B, D), or features and logits (B, classes).
+        returns features (B, D), or features and logits (B, classes). For metrics that look at small differences it
+        takes images in float32, too, from 0 to 255 and not rounded.
 
         device: where to compute what it takes to make it; the caller moves the network. Called on one rank; the others
         get what it returns. `about`, if the network has it, is a mapping of numbers and
@@ -94,8 +95,9 @@ class Metric(Component):
     """A score of a generator, in one of two ways, both the same on any number of ranks.
 
     From sums over samples: `sums` and `result`. From all samples at once: `gathers` says what is collected of them,
-    and `compare` gets it. (An `Examination` is a metric too, and looks at the players instead of samples.) The scores
-    stand in the results as `scores` names them; single ones of many (one a class) as "name/which", unnamed here.
+    and `compare` gets it. (An `Examination` is a metric too, and looks at the players instead of samples; an
+    `Exploration` asks the generator for samples of its own.) The scores stand in the results as `scores` names them;
+    single ones of many (one a class) as "name/which", unnamed here.
     """
 
     kind: ClassVar[str] = "metrics"

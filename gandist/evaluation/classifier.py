@@ -14,14 +14,15 @@ _SMALLEST, _LARGEST = 8, 32
 
 
 def shrink(images: Tensor) -> Tensor:
-    """Images uint8 (B, C, H, W) with sides of 8 to 32, averaged down from larger ones, uint8 again.
+    """Images uint8 (B, C, H, W) with sides of 8 to 32, averaged down from larger ones, uint8 again; float stays float.
 
     Training, reference and samples all pass here, so that nothing but the images differs between them.
     """
     height, width = (min(_LARGEST, max(_SMALLEST, side)) for side in images.shape[-2:])
     if (height, width) == tuple(images.shape[-2:]):
         return images
-    return F.adaptive_avg_pool2d(images.float(), (height, width)).round_().to(torch.uint8)
+    averaged = F.adaptive_avg_pool2d(images.float(), (height, width))
+    return averaged if images.is_floating_point() else averaged.round_().to(torch.uint8)
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:

@@ -16,7 +16,8 @@ from gandist.contract.examining import Examined
 from gandist.contract.scoring import Scored
 from gandist.errors import ConfigError, GandistError, RunError
 from gandist.evaluation.examining import examine
-from gandist.evaluation.metrics import examinations, heeds, sampled, unclassed, validate
+from gandist.evaluation.exploring import explore
+from gandist.evaluation.metrics import examinations, explorations, heeds, sampled, unclassed, unexplored, validate
 from gandist.evaluation.preparing import Prepared, prepared
 from gandist.evaluation.tallies import Tallies
 from gandist.training.sampling import BLOCK, labels_of, samples
@@ -66,11 +67,22 @@ class Evaluator:
             labelled = heeds(self._section, players["generator"], self._source.facts, self._device)
             self._require_classes(labelled)
             found |= self._score(self._made(players["generator"], seed, labelled))
+        if explorations(self._section):
+            found |= self._explored(players["generator"], seed)
         if wanted := examinations(self._section):
             held = self._source.held_out()
             assert held is not None, "validate has asked"
             found |= examine(wanted, Examined(players, self._loss, self._source.facts), held, self._device)
         return self._in_order(found)
+
+    def _explored(self, generator: nn.Module, seed: int) -> dict[str, dict[str, float]]:
+        wanted, ready = explorations(self._section), self.prepare()
+        if problems := unexplored(self._section, generator):
+            raise ConfigError(f"evaluate.metrics: {'; '.join(problems)}")
+        networks = {one.name: ready.networks[one.space(self._section.features)] for one in wanted}
+        start, stop = self._share()
+        rows = {"start": start, "stop": stop, "count": self._section.count}
+        return explore(wanted, generator, networks, self._source.facts, seed=seed, **rows, device=self._device)
 
     def _share(self) -> tuple[int, int]:
         """The samples start ≤ i < stop that this rank scores."""
@@ -96,9 +108,11 @@ class Evaluator:
     def score(self, batches: Iterable[Tensor]) -> dict[str, float]:
         """The scores of these samples, uint8 (B, C, H, W) or points (B, D), over all ranks together.
 
-        Raises ConfigError for metrics of classes that the feature space does not know.
+        Raises ConfigError for metrics of classes that the feature space does not know, or of a generator's latents.
         """
         self._require_classes(labelled=False)
+        if wanted := explorations(self._section):
+            raise ConfigError(f"evaluate.metrics: {wanted[0].name} looks at a generator's latents, not at pictures")
         return self._in_order(self._score(Scored(batch) for batch in batches))
 
     def _score(self, batches: Iterable[Scored]) -> dict[str, dict[str, float]]:
@@ -123,6 +137,11 @@ class Evaluator:
     def protocol(self) -> dict[str, Any]:
         """How the scores were made, for whoever compares them."""
         about: dict[str, Any] = {"count": self._section.count, **(self._prepared.about if self._prepared else {})}
+        for one in explorations(self._section):
+            space = one.space(self._section.features)
+            named = {"features": space.name} if space is not None else {}
+            settings = {name: value for name, value in one.model_dump(mode="json").items() if name != "name"}
+            about["metrics"] = {**about.get("metrics", {}), one.name: {**named, **settings}}
         if wanted := examinations(self._section):
             held = self._source.held_out()
             settings = {one.name: one.model_dump(mode="json") for one in wanted}

@@ -31,7 +31,7 @@ def examine(
     span = share(-(-len(held) // BATCH), rank, world).span
     start, stop = (min(len(held), number * BATCH) for number in (span.start, span.stop))
     given: dict[str, dict[str, list[Tensor]]] = {one.name: {} for one in examinations}
-    with torch.no_grad(), _at_rest(examined.players.values()):
+    with torch.no_grad(), at_rest(examined.players.values()):
         for first in range(start, stop, BATCH):
             indices = range(first, min(stop, first + BATCH))
             rows = {name: entry.to(device) for name, entry in held.read(list(indices)).items()}
@@ -41,10 +41,10 @@ def examine(
                     for name, answer in one.answers(rows, examined).items():
                         given[one.name].setdefault(name, []).append(answer)
     own = {name: {part: torch.cat(rows) for part, rows in parts.items()} for name, parts in given.items()}
-    return {one.name: one.grade(_of_all(own[one.name], start, len(held), device)) for one in examinations}
+    return {one.name: one.grade(of_all(own[one.name], start, len(held), device)) for one in examinations}
 
 
-def _of_all(own: Mapping[str, Tensor], start: int, total: int, device: torch.device) -> dict[str, Tensor]:
+def of_all(own: Mapping[str, Tensor], start: int, total: int, device: torch.device) -> dict[str, Tensor]:
     """The answers of all ranks, in the order of the samples, on the CPU."""
     if not distributed():
         return {name: rows.cpu() for name, rows in own.items()}
@@ -60,7 +60,7 @@ def _of_all(own: Mapping[str, Tensor], start: int, total: int, device: torch.dev
 
 
 @contextmanager
-def _at_rest(networks: Iterable[nn.Module]) -> Iterator[None]:
+def at_rest(networks: Iterable[nn.Module]) -> Iterator[None]:
     """In eval mode, and afterwards as before."""
     networks = list(networks)
     before = [network.training for network in networks]

@@ -10,6 +10,7 @@ from torch import nn
 from gandist.config.schema import Evaluate
 from gandist.contract.components import Source
 from gandist.contract.examining import Examination
+from gandist.contract.exploring import Exploration
 from gandist.contract.facts import Facts
 from gandist.contract.scoring import Extractor, Metric
 from gandist.errors import GandistError
@@ -26,9 +27,14 @@ def examinations(section: Evaluate) -> list[Examination]:
     return [metric for metric in section.metrics if isinstance(metric, Examination)]
 
 
+def explorations(section: Evaluate) -> list[Exploration]:
+    """Of the metrics of a config, those that ask the generator for samples of their own."""
+    return [metric for metric in section.metrics if isinstance(metric, Exploration)]
+
+
 def sampled(section: Evaluate) -> list[Metric]:
-    """Of the metrics of a config, those that score generated samples."""
-    return [metric for metric in section.metrics if not isinstance(metric, Examination)]
+    """Of the metrics of a config, those that score the samples that are drawn for all."""
+    return [metric for metric in section.metrics if not isinstance(metric, Examination | Exploration)]
 
 
 def spaces(section: Evaluate) -> list[Extractor]:
@@ -56,7 +62,8 @@ def validate(section: Evaluate, source: Source, players: Mapping[str, nn.Module]
         given |= set(metric.all_scores())
     generator = (players or {}).get("generator")
     if not problems and generator is not None and hasattr(generator, "draw"):
-        problems = unclassed(section, source.facts, heeds(section, generator, source.facts, torch.device("cpu")))
+        labelled = heeds(section, generator, source.facts, torch.device("cpu"))
+        problems = unclassed(section, source.facts, labelled) + unexplored(section, generator)
     return problems
 
 
@@ -64,6 +71,12 @@ def heeds(section: Evaluate, generator: nn.Module, facts: Facts, device: torch.d
     """Whether the generator is of a kind that heeds labels; not tried out where no metric wants to know."""
     asked = any("labels" in metric.gathers or metric.classes(facts) for metric in section.metrics)
     return asked and can_heed_labels(generator, facts, device)
+
+
+def unexplored(section: Evaluate, generator: nn.Module) -> list[str]:
+    """Which metrics cannot explore this generator, one line each."""
+    found = [(one.name, one.unsuited(generator)) for one in explorations(section)]
+    return [f"{name} {reason}" for name, reason in found if reason is not None]
 
 
 def unclassed(section: Evaluate, facts: Facts, labelled: bool) -> list[str]:

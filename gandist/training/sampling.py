@@ -18,20 +18,27 @@ BLOCK = 64
 
 def to_bytes(samples: Tensor) -> Tensor:
     """Images in [-1, 1] as uint8, rounded and clamped; points stay float32."""
+    levels = to_levels(samples)
+    return levels.round_().to(torch.uint8) if samples.dim() == 4 else levels
+
+
+def to_levels(samples: Tensor) -> Tensor:
+    """Images in [-1, 1] as float32 from 0 to 255, clamped but not rounded; points stay float32."""
     if samples.dim() != 4:
         return samples.float()
-    return samples.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    return samples.float().add(1).mul_(127.5).clamp_(0, 255)
 
 
 def draw(generator: nn.Module, seed: int, start: int, stop: int, classes: int, device: torch.device) -> tuple[Any, Any]:
     """Latents and labels (int64, or None without classes) of the samples start ≤ i < stop of one block."""
     dtype = next((weight.dtype for weight in generator.parameters()), torch.float32)
-    noise = _noise("latents", seed, start, stop, device, dtype)
+    noise = noise_of("latents", seed, start, stop, device, dtype)
     latents = generator.draw(noise, stop - start)  # type: ignore[operator]
     return latents, labels_of(seed, start, stop, classes, device, dtype) if classes else None
 
 
-def _noise(name: str, seed: int, start: int, stop: int, device: torch.device, dtype: torch.dtype) -> Noise:
+def noise_of(name: str, seed: int, start: int, stop: int, device: torch.device, dtype: torch.dtype) -> Noise:
+    """The stream `name` of the samples start ≤ i < stop of one block."""
     block = start // BLOCK
     begin = block * BLOCK
     rows = {"start": start - begin, "stop": stop - begin, "total": BLOCK}
@@ -42,7 +49,7 @@ def labels_of(
     seed: int, start: int, stop: int, classes: int, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """Labels of the samples start ≤ i < stop of one block, int64."""
-    drawn = _noise("labels", seed, start, stop, device, dtype).uniform(stop - start)
+    drawn = noise_of("labels", seed, start, stop, device, dtype).uniform(stop - start)
     return (drawn * classes).long()
 
 
