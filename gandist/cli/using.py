@@ -81,6 +81,10 @@ def evaluate(
     images: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Score the pictures in a folder instead of the run's samples.")
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Draw samples that a metric suspects, with the nearest real images."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a trained run, or pictures beside it.
@@ -99,6 +103,7 @@ def evaluate(
         seed=seed,
         against=against,
         images=images,
+        pictures=pictures,
     )
     print_result(result, as_json)
 

@@ -57,6 +57,12 @@ class Compared:
         """The same with the statistics of another metric; what was computed for one is kept for all."""
         return replace(self, known=other)
 
+    def kept(self, key: tuple[object, ...], make: Callable[[], Tensor]) -> Tensor:
+        """What `make` returns, made at the first time that it is asked for under this key, for whatever metric."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
     def once(self, work: Callable[[], T]) -> T:
         """What `work()` returns on one rank, given to all: for what cannot be shared, such as training a network.
 
@@ -82,30 +88,29 @@ class Compared:
     def points(self, side: Side) -> Tensor:
         """Features float32 (N, D), shifted so that the reference's mean is 0: what distances lose to rounding grows
         with the distance from there."""
-        key = ("points", side)
-        if key not in self._kept:
+
+        def shifted() -> Tensor:
             rows, real = getattr(self, side).features, self.real.features
             assert rows is not None
             assert real is not None
-            self._kept[key] = rows.float() - real.mean(0, dtype=torch.float64).float()
-        return self._kept[key]
+            return rows.float() - real.mean(0, dtype=torch.float64).float()
+
+        return self.kept(("points", side), shifted)
 
     def radii(self, side: Side, neighbours: int) -> Tensor:
         """Squared distance of each row to its `neighbours`-th nearest on the same side, itself left out: (N,)."""
         points = self.points(side)
         # Metrics ask for different numbers of neighbours of the same points.
         listed = min(max(neighbours, LISTED), len(points) - 1)
-        key = ("nearest", side, listed)
-        if key not in self._kept:
 
-            def work(block: slice) -> Tensor:
-                distances = squared_distances(points[block], points)
-                own = torch.arange(block.start, block.stop, device=points.device)
-                distances[own - block.start, own] = torch.inf
-                return distances.topk(listed, largest=False).values
+        def work(block: slice) -> Tensor:
+            distances = squared_distances(points[block], points)
+            own = torch.arange(block.start, block.stop, device=points.device)
+            distances[own - block.start, own] = torch.inf
+            return distances.topk(listed, largest=False).values
 
-            self._kept[key] = self.by_block(len(points), work)
-        return self._kept[key][:, min(neighbours, listed) - 1]
+        found = self.kept(("nearest", side, listed), lambda: self.by_block(len(points), work))
+        return found[:, min(neighbours, listed) - 1]
 
     def across(self, side: Side, reduce: Callable[[Tensor], Tensor]) -> Tensor:
         """`reduce(distances)` of the squared distances (B, others) of each block of one side to all of the other."""

@@ -138,6 +138,15 @@ class Metric(Component):
         """The scores by name, from all samples; called on all ranks alike."""
         raise TypeError(f"{type(self).__name__} has no compare(compared)")
 
+    def suspicion(self, compared: Compared) -> Tensor | None:
+        """How much each sample speaks against the generator by itself, (N,), from 0 on where it counts as guilty; None
+        for a metric that points at no single ones.
+
+        `gandist evaluate --pictures` shows those it points at first beside the training images nearest to them. Called
+        after `compare`, which may keep what both need (`compared.kept`).
+        """
+        return None
+
     @classmethod
     def told(cls, scores: dict[str, float]) -> list[tuple[str, str]]:
         """Lines (what, figure) for a person. Takes out of `scores` what it has told; the rest is told as it stands."""

@@ -31,7 +31,10 @@ class Evaluator:
     Raises ConfigError for a metric that the data set cannot give.
     """
 
-    def __init__(self, config: Config, source: Source, device: torch.device):
+    def __init__(self, config: Config, source: Source, device: torch.device, points: bool = False):
+        self.suspicion: dict[str, Tensor] = {}
+        """With `points`, after a score: metric → how much it suspects each sample, (N,); see `Metric.suspicion`."""
+        self._points = points
         self._section, self._loss = config.evaluate, config.loss
         if problems := validate(self._section, source):
             raise ConfigError(f"evaluate.metrics: {'; '.join(problems)}")
@@ -120,7 +123,10 @@ class Evaluator:
         tallies = Tallies(ready.measures, ready.networks, ready.real, self._source.facts, self._device)
         for batch in batches:
             tallies.add(batch)
-        return tallies.scores(shared=True)
+        scores = tallies.scores(shared=True)
+        if self._points:
+            self.suspicion = tallies.suspicion()
+        return scores
 
     def _in_order(self, found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         """The scores in the order of the metrics in the config, each with what real samples get beside it."""

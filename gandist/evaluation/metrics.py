@@ -37,6 +37,12 @@ def sampled(section: Evaluate) -> list[Metric]:
     return [metric for metric in section.metrics if not isinstance(metric, Examination | Exploration)]
 
 
+def pointing(metrics: Iterable[Metric] | Iterable[type[Metric]]) -> list[str]:
+    """The names of those that point at single samples."""
+    kinds = [(metric if isinstance(metric, type) else type(metric)) for metric in metrics]
+    return [kind.name for kind in kinds if kind.suspicion is not Metric.suspicion]
+
+
 def spaces(section: Evaluate) -> list[Extractor]:
     """The feature spaces that the metrics of a config work in, each once."""
     found = [metric.space(section.features) for metric in section.metrics]

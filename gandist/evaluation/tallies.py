@@ -52,6 +52,7 @@ class Tallies:
         self._facts, self._device = facts, device
         self._sums: dict[int, Tensor] = {}
         self._rows: dict[Extractor | None, list[Scored]] = {}
+        self._beside: dict[Extractor | None, Compared] = {}
         self._count = 0
 
     @torch.no_grad()
@@ -80,8 +81,7 @@ class Tallies:
         shared = shared and distributed()
         start, count = self._place() if shared else (0, self._count)
         sums, rows = self._summed(shared), self._gathered(shared, start, count)
-        beside: dict[Extractor | None, Compared] = {}
-        found = {}
+        beside, found = self._beside, {}
         for number, one in enumerate(self._measures):
             if one.collects:
                 if one.space not in beside:
@@ -92,6 +92,13 @@ class Tallies:
                 known = {name: tensor.cpu() for name, tensor in one.known.items()}
                 found[one.metric.name] = one.metric.result(sums[number].cpu(), count, known)
         return found
+
+    @torch.no_grad()
+    def suspicion(self) -> dict[str, Tensor]:
+        """Metric → how much it suspects each sample, on the CPU, after `scores`; of those that point at single ones."""
+        asked = [one for one in self._measures if one.collects]
+        found = {one.metric.name: one.metric.suspicion(self._beside[one.space].of(one.known)) for one in asked}
+        return {name: rows.cpu() for name, rows in found.items() if rows is not None}
 
     def _place(self) -> tuple[int, int]:
         """How many samples the ranks before this one have, and all together."""

@@ -50,6 +50,12 @@ class Pictures:
             else:
                 yield torch.stack([self._read(file) for file in self._files[start : start + _BATCH]])
 
+    def image(self, index: int) -> Tensor:
+        """One of them by its place, uint8 (C, H, W)."""
+        if self._array is not None:
+            return torch.from_numpy(self._array[index].copy()).permute(2, 0, 1)
+        return self._read(self._files[index])
+
     def _read(self, file: Path) -> Tensor:
         channels = self._facts.shape[0]
         try:

@@ -51,6 +51,10 @@ class Memorisation(Metric):
         nearer = 1 - (below + equal / 2) / len(real)
         return {"memorised": float((distances <= self.threshold(real)).double().mean()), "nearer": float(nearer.mean())}
 
+    def suspicion(self, compared: Compared) -> Tensor:
+        """How far below the threshold a sample's distance lies."""
+        return self.threshold(compared.known["real"]) - self.distances(compared)
+
     def threshold(self, real: Tensor) -> Tensor:
         """The distance up to which a sample counts as memorised, from the sorted distances of real images."""
         return real[int(self.share * len(real))]
@@ -60,4 +64,8 @@ class Memorisation(Metric):
         features, known = compared.fake.features, compared.known
         assert features is not None
         rows = features - known["center"]
-        return compared.by_block(len(rows), lambda block: nearest(rows[block], known["training"])[0])
+
+        def found() -> Tensor:
+            return compared.by_block(len(rows), lambda block: nearest(rows[block], known["training"])[0])
+
+        return compared.kept(("to training images", self.limit), found)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
-from torch import Tensor
+from torch import Tensor, nn
 
 from gandist.contract.comparing import squared_distances
 from gandist.contract.components import Source
@@ -52,11 +52,7 @@ def write_neighbours(
     samples = trained.sample(count, seed, label, truncation=truncation)
     distances, indices = find_nearest(samples, source, embed, min(nearest, len(source)), trained.device)
     distances = distances * scale
-    rows = []
-    for one, near, apart in zip(samples, indices, distances, strict=True):
-        read = source.read(near.tolist())
-        below = [f"#{index}, {distance:.3g}" for index, distance in zip(near.tolist(), apart.tolist(), strict=True)]
-        rows.append(Row(torch.cat([one[None], read["real"]]), below=("", *below)))
+    rows = rows_of(samples, source, distances, indices)
     title = [
         f"{trained.config.run.name}, step {trained.step:,}: nearest of {len(source):,} training images",
         f"below each its index and distance: {_measure(features)}",
@@ -76,6 +72,17 @@ def write_neighbours(
             for number, (near, apart) in enumerate(zip(indices.tolist(), distances.tolist(), strict=True))
         ],
     }
+
+
+def rows_of(
+    samples: Tensor, source: Source, distances: Tensor, indices: Tensor, below: Sequence[str] = ()
+) -> list[Row]:
+    """Each sample with its nearest training images right of it. below: what stands under each sample."""
+    rows = []
+    for one, near, apart, text in zip(samples, indices, distances, below or [""] * len(samples), strict=True):
+        texts = [f"#{index}, {distance:.3g}" for index, distance in zip(near.tolist(), apart.tolist(), strict=True)]
+        rows.append(Row(torch.cat([one[None], source.read(near.tolist())["real"]]), below=(text, *texts)))
+    return rows
 
 
 def _measure(features: str | None) -> str:
@@ -100,14 +107,18 @@ def _extracted(trained: Trained, source: Source, name: str) -> tuple[Embed, floa
         raise ConfigError(f"--features {name}: {reason}") from None
     if (reason := extractor.unfit(source)) is not None:
         raise ConfigError(f"--features {name}: {reason}; without --features, pixels are compared")
-    network = extractor.build(source, trained.device).to(trained.device)
+    return embedding(extractor.build(source, trained.device).to(trained.device)), 1.0
+
+
+def embedding(network: nn.Module) -> Embed:
+    """What an extractor's network makes of images, some hundred at a time."""
 
     @torch.no_grad()
     def embed(images: Tensor) -> Tensor:
         made = [network(part) for part in images.split(250)]
         return torch.cat([(part[0] if isinstance(part, tuple) else part).double() for part in made])
 
-    return embed, 1.0
+    return embed
 
 
 def find_nearest(
