@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gandist.contract.anneal import Anneal
+    from gandist.contract.classifying import Classifies, class_logits, classifier_of
     from gandist.contract.collective import all_sum
     from gandist.contract.comparing import Compared, nearest, squared_distances
     from gandist.contract.component import Component
@@ -51,6 +52,7 @@ _HOME = {
     "Architecture": "contract.components",
     "Augmentation": "contract.components",
     "CheckpointError": "errors",
+    "Classifies": "contract.classifying",
     "Compared": "contract.comparing",
     "Component": "contract.component",
     "ConfigError": "errors",
@@ -82,6 +84,8 @@ _HOME = {
     "Watcher": "contract.components",
     "all_sum": "contract.collective",
     "cache_folder": "data.cache",
+    "class_logits": "contract.classifying",
+    "classifier_of": "contract.classifying",
     "defined_in": "contract.discovery",
     "download": "data.download",
     "fitted_classifier": "evaluation.fitting",
@@ -99,6 +103,7 @@ __all__ = [
     "Architecture",
     "Augmentation",
     "CheckpointError",
+    "Classifies",
     "Compared",
     "Component",
     "ConfigError",
@@ -130,6 +135,8 @@ __all__ = [
     "Watcher",
     "all_sum",
     "cache_folder",
+    "class_logits",
+    "classifier_of",
     "defined_in",
     "download",
     "fitted_classifier",

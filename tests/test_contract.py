@@ -17,13 +17,18 @@ def registered(kind):
     return [pytest.param(component, id=component.name) for component in installed().components(kind)]
 
 
+def samples_for(loss: type[Loss]) -> RandomSamples:
+    """Samples with the entries that the loss reads."""
+    return RandomSamples(labelled=9 if "labelled" in loss.entries else 0)
+
+
 def test_nothing_is_broken():
     assert [f"{plugin.name}: {plugin.error}" for plugin in installed().broken] == []
 
 
 @pytest.mark.parametrize("loss", registered(Loss))
 def test_loss(loss):
-    check_loss(loss())
+    check_loss(loss(), dataset=samples_for(loss))
 
 
 @pytest.mark.slow
@@ -31,6 +36,8 @@ def test_loss(loss):
 def test_loss_on_points_without_labels_and_with_regularizers(loss):
     lazy = [regularizer(weight=0.1, every=2) for regularizer in installed().components(Regularizer)]
     fitting = [regularizer for regularizer in lazy if regularizer.refuse(POINTS) is None]
+    if (reason := loss().refuse(POINTS)) is not None:
+        pytest.skip(reason)
     check_loss(loss(regularizers=fitting), dataset=RandomSamples(shape=(2,), classes=0))
 
 
@@ -38,7 +45,7 @@ def test_loss_on_points_without_labels_and_with_regularizers(loss):
 @pytest.mark.parametrize("regularizer", registered(Regularizer))
 @pytest.mark.parametrize("loss", registered(Loss))
 def test_every_loss_takes_every_regularizer(loss, regularizer):
-    check_loss(loss(regularizers=[regularizer()]))
+    check_loss(loss(regularizers=[regularizer()]), dataset=samples_for(loss))
 
 
 @pytest.mark.parametrize("regularizer", registered(Regularizer))

@@ -34,21 +34,22 @@ CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - set(SWEEPS))
 COMMAND: Any = typer.main.get_command(app)
 
 VERBS = {
-    "check", "config", "dashboard", "doctor", "evaluate", "export", "interpolate", "interpret", "jobs", "pack",
-    "plugins", "report", "sample", "schema", "submit", "sweep", "train",
+    "check", "classify", "config", "dashboard", "doctor", "evaluate", "export", "interpolate", "interpret", "jobs",
+    "pack", "plugins", "report", "sample", "schema", "submit", "sweep", "train",
 }  # fmt: skip
 PUBLIC = {
-    "Anneal", "Architecture", "Augmentation", "CheckpointError", "Compared", "Component", "ConfigError", "Dataset",
-    "Examination", "Examined", "Exploration", "Explored", "Extractor", "Facts", "GandistError", "Loss", "Memory",
-    "Metric", "Noise", "Optimizer", "Place", "Probe", "Real", "Recomputable", "Regularizer", "RunError", "Schedule",
-    "Scored", "Seen", "Source", "Turn", "Verdict", "Watcher", "all_sum", "cache_folder", "defined_in", "download",
-    "fitted_classifier", "hookimpl", "load", "nearest", "slopes", "squared_distances", "train", "train_classifier",
+    "Anneal", "Architecture", "Augmentation", "CheckpointError", "Classifies", "Compared", "Component",
+    "ConfigError", "Dataset", "Examination", "Examined", "Exploration", "Explored", "Extractor", "Facts",
+    "GandistError", "Loss", "Memory", "Metric", "Noise", "Optimizer", "Place", "Probe", "Real", "Recomputable",
+    "Regularizer", "RunError", "Schedule", "Scored", "Seen", "Source", "Turn", "Verdict", "Watcher", "all_sum",
+    "cache_folder", "class_logits", "classifier_of", "defined_in", "download", "fitted_classifier", "hookimpl",
+    "load", "nearest", "slopes", "squared_distances", "train", "train_classifier",
 }  # fmt: skip
 HOOKS = {
     "gandist_architectures", "gandist_augmentations", "gandist_datasets", "gandist_extractors", "gandist_losses",
     "gandist_metrics", "gandist_on_alarm", "gandist_on_checkpoint", "gandist_on_evaluation", "gandist_on_log",
-    "gandist_on_probe", "gandist_on_samples", "gandist_on_train_end", "gandist_on_train_start", "gandist_optimizers",
-    "gandist_regularizers", "gandist_watchers",
+    "gandist_on_pictures", "gandist_on_probe", "gandist_on_samples", "gandist_on_train_end",
+    "gandist_on_train_start", "gandist_optimizers", "gandist_regularizers", "gandist_watchers",
 }  # fmt: skip
 
 

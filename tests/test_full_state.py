@@ -69,6 +69,17 @@ CASES: dict[str, dict[str, Any]] = {
         "optimizer": {"name": "adam", "anneal_beta2": {"to": 0.9, "over": 120}, "clip": 1.0},
         "train": {"ema": {"half_life": 10, "anneal": {"to": 100, "over": 120}}},
     },
+    "semi-supervised, noise, a smoothed discriminator that teaches": {
+        "architecture": {"name": "semi-supervised-mlp", "width": 40, "generator_width": 16, "latent": 8},
+        "dataset": {"name": "digits", "size": 16, "labelled": 50},
+        "loss": {
+            "name": "semi-supervised",
+            "pull_away": 0.1,
+            "conditional_entropy": 0.1,
+            "regularizers": [{"name": "mean-teacher"}, {"name": "virtual-adversarial"}],
+        },
+        "train": {"ema": {"half_life": 100, "players": ["generator", "discriminator"]}},
+    },
     "clipped weights": {"loss": {"name": "wasserstein", "d_steps": 2}, "optimizer": {"name": "rmsprop"}},
 }
 

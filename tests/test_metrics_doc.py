@@ -13,7 +13,7 @@ import torch
 from gandist_datasets.digits import Digits
 from stripes import Stripes
 
-from gandist import Metric
+from gandist import Examination, Metric
 from gandist.contract import hookspecs
 from gandist.contract.discovery import installed
 from gandist.evaluation.evaluator import Evaluator
@@ -75,10 +75,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
 
 
 def image_metrics() -> list[type[Metric]]:
-    """All but those of points, of stacked images, of samples with labels, of latents, and the one whose weights would
-    have to be downloaded."""
+    """All but those of points, of stacked images, of samples with labels, of latents, of the players, and the one whose
+    weights would have to be downloaded."""
+    found = [one for one in installed().components(Metric) if not issubclass(one, Examination)]
     others = ("modes", "stacked-modes", "classification-accuracy", "path-length", "fid")
-    return [one for one in installed().components(Metric) if one.name not in others]
+    return [one for one in found if one.name not in others]
 
 
 @functools.cache

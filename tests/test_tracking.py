@@ -135,6 +135,18 @@ def test_grids_are_written(tmp_path: Path):
         assert sheet.tobytes() == grid(images).tobytes()
 
 
+def test_pictures_of_examinations_are_written_as_they_are(tmp_path: Path):
+    writer, drawn = Grids().watch(tiny.view(tmp_path)), torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
+    assert writer is not None
+    writer.gandist_on_pictures(run=tiny.view(tmp_path), step=1000, pictures={"matrix": drawn, "grey": drawn[:1]})
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
+        "grey-step-00001000.png",
+        "matrix-step-00001000.png",
+    ]
+    with Image.open(tmp_path / "pictures" / "matrix-step-00001000.png") as picture:
+        assert picture.tobytes() == drawn.permute(1, 2, 0).contiguous().numpy().tobytes()
+
+
 def show(folder: Path) -> None:
     """A run of 12 steps, as the launcher tells the console of it."""
     run = tiny.view(folder, resumed_from=3)

@@ -55,6 +55,7 @@ def train(watcher: Wandb, folder: Path, steps: range, resumed_from: int | None =
     for step in steps:
         log.gandist_on_log(step=step, scalars={**SCALARS, "images": 8.0 * step})
     log.gandist_on_samples(step=steps[-1], images=torch.randn(64, 2))
+    log.gandist_on_pictures(step=steps[-1], pictures={"test-error": torch.zeros(3, 20, 30, dtype=torch.uint8)})
     log.gandist_on_train_end(error=None)
     return warnings
 
@@ -77,11 +78,14 @@ def test_offline_run_is_read_back(tmp_path: Path):
     assert axes["images"]["options"]["hidden"]
 
     rows = [one["item"] for one in kinds["history"]]
-    assert [row["images"] for row in rows] == [8, 16, 24, 24]
+    assert [row["images"] for row in rows] == [8, 16, 24, 24, 24]
     assert [row["loss/generator/total"] for row in rows[:3]] == [0.5] * 3
     file = segment / "files" / rows[3]["samples.path"]
     assert sha256(file.read_bytes()).hexdigest() == rows[3]["samples.sha256"]
     assert (rows[3]["samples.width"], rows[3]["samples.height"]) == (480, 480)
+    drawn = {key.removeprefix("pictures/test-error."): value for key, value in rows[4].items()}
+    assert (drawn["width"], drawn["height"]) == (30, 20)
+    assert sha256((segment / "files" / drawn["path"]).read_bytes()).hexdigest() == drawn["sha256"]
 
 
 @pytest.mark.parametrize("machine", [False, True])

@@ -43,7 +43,7 @@ def test_all_shipped_image_architectures_are_here():
     ours = {
         c.name for c in installed().components(zoo.Architecture) if installed().provider(c).distribution == "gandist"
     }
-    assert ours == {*zoo.NARROW, "mlp"}
+    assert ours == {*zoo.NARROW, "mlp", "semi-supervised-mlp", "semi-supervised-conv"}
 
 
 PUBLISHED = [

@@ -128,6 +128,25 @@ def _yaml(option: str, text: str) -> Any:
 
 
 @verb
+def classify(
+    run: RunArgument,
+    images: Annotated[Path, typer.Argument(metavar="FOLDER|FILE", help="Folder of images, an image, or an .npz.")],
+    out: Annotated[Path, typer.Option(metavar="CSV", help="The table to write.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Tell the classes of images, by the classifier of a run.
+
+    One line an image: file, class, its probability, and one column for each class.
+
+    \b
+    gandist classify runs/fashion-mnist my-photos --out classes.csv
+    """
+    from gandist.using.classify import classify as write
+
+    print_result(write(Path(run), images, out), as_json)
+
+
+@verb
 def export(run: RunArgument, out: OutOption, as_json: JsonOption = False) -> None:
     """Write the generator: .safetensors, .onnx or .pt2."""
     from gandist.using.export import export as write

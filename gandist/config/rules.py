@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
+from gandist.config.demands import DEMANDS
 from gandist.config.problems import Problem
 from gandist.config.schema import Config
 from gandist.contract.component import Component
@@ -276,6 +277,7 @@ RULES: tuple[Rule, ...] = (
     turns_have_players,
     needs_are_met,
     components_take_the_data,
+    *DEMANDS,
     augmentations_stand_once,
     generator_fits_data,
     regularizers_take_part,

@@ -27,7 +27,7 @@ class Run(Section):
 
 
 class Ema(Section):
-    """The smoothed generator: a moving average of its weights, which samples and scores are made with."""
+    """Smoothed players: moving averages of their weights, which samples and scores are made with."""
 
     half_life: int = Field(default=20_000, ge=0)
     """Images after which a weight's influence has halved; 0 keeps no average."""
@@ -35,6 +35,8 @@ class Ema(Section):
     """The half-life is at most this share of the images seen (Karras et al. 2020, their code); 0 for no ramp."""
     anneal: Anneal | None = None
     """How the half-life changes with the images seen; null keeps it."""
+    players: tuple[str, ...] = ("generator",)
+    """Of which players an average is kept; a discriminator that classifies gains from it too."""
 
 
 class Train(Section):
@@ -47,7 +49,7 @@ class Train(Section):
     micro_batch: int | None = Field(default=None, ge=1)
     """At most this many rows go through a worker at once; null puts its whole share through."""
     ema: Ema = Ema()
-    """Smoothing of the generator."""
+    """Smoothing of the players."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 runs the networks under autocast; weights, penalties' norms and optimizers stay fp32."""
     channels_last: bool = False

@@ -52,6 +52,10 @@ class Component(BaseModel):
     """Some turns leave parameters of the acting player without a gradient."""
     uses_classes: ClassVar[bool] = False
     """Reads the class logits of the discriminator's verdict."""
+    smooths: ClassVar[tuple[str, ...]] = ()
+    """Players whose smoothed networks it asks, through turn.smoothed."""
+    entries: ClassVar[Mapping[str, str]] = {}
+    """Entries of the batch that it cannot do without, beside real: {"a": "set …, which gives them"}."""
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Attributes that players must have, {"generator": ("mapping",)}; checked when the players are built."""
 

@@ -147,7 +147,7 @@ class Source:
     """An opened data set: map-style, so that any number of workers reads any part of it in any order."""
 
     facts: Facts
-    slow: ClassVar[bool] = False
+    slow: bool = False
     """Whether reading decodes files, so that `loaders` processes pay; in-memory sources are read in place."""
     elsewhere: int = 0
     """Bytes that `prepare` brings to a node on which nothing of the data lies yet."""

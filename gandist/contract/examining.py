@@ -40,6 +40,10 @@ class Examination(Metric):
         """Why it cannot be computed on such data, to follow its name, or None."""
         return "needs held-out samples, this data set has none" if source.held_out() is None else None
 
+    def unable(self, loss: Loss) -> str | None:
+        """Why players that were trained with such a loss cannot answer ("needs a loss that …"), or None."""
+        return None
+
     @abstractmethod
     def answers(self, rows: Mapping[str, Tensor], examined: Examined) -> dict[str, Tensor]:
         """What the grade needs of each sample, by name, (B, …), without gradient.
@@ -52,3 +56,7 @@ class Examination(Metric):
     def grade(self, answers: Mapping[str, Tensor]) -> dict[str, float]:
         """The scores by name, from the answers to all held-out samples (N, …), on the CPU."""
         raise TypeError(f"{type(self).__name__} has no grade(answers)")
+
+    def picture(self, answers: Mapping[str, Tensor], facts: Facts) -> Tensor | None:
+        """A picture of the answers for the watchers, uint8 (1 or 3, H, W), or None; drawn on rank 0."""
+        return None

@@ -101,6 +101,11 @@ def gandist_on_evaluation(run: Any, step: int, metrics: dict[str, float]) -> Non
 
 
 @hookspec
+def gandist_on_pictures(run: Any, step: int, pictures: dict[str, Tensor]) -> None:
+    """Called after an evaluation with what its examinations have drawn, by name: uint8 (C, H, W), 1 or 3 channels."""
+
+
+@hookspec
 def gandist_on_alarm(run: Any, step: int, name: str, text: str, raised: bool) -> None:
     """Called when a watcher has said `run.alarm(step, name, text, raised)`: something is wrong, and text says what and
     which cures are likely; or, with `raised` false, it is so no more."""

@@ -76,7 +76,8 @@ class Turn:
     wrong, and everything that would otherwise be computed twice: `real`, `latents`, `fake`, `on_real` and `on_fake`
     are made on first use and kept. In another player's turn the fakes carry no graph.
 
-    players: by name. role: who acts. rows: this part's entries of the batch, on the device.
+    players: by name. role: who acts. rows: this part's entries of the batch, on the device. smoothed: the moving
+    averages of those players of which one is kept, in eval mode, as they were before this turn.
     """
 
     players: Mapping[str, nn.Module]
@@ -89,6 +90,7 @@ class Turn:
     dtype: torch.dtype = torch.float32
     memories: Mapping[str, Memory] = field(default_factory=dict)
     augment: Callable[[Tensor, Turn], Tensor] | None = None
+    smoothed: Mapping[str, nn.Module] = field(default_factory=dict)
     seen: dict[str, Tensor] = field(default_factory=dict)
     _noises: dict[str, Noise] = field(default_factory=dict)
 

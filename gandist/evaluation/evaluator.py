@@ -36,10 +36,13 @@ class Evaluator:
         """With `points`, after a score: metric → how much it suspects each sample, (N,); see `Metric.suspicion`."""
         self._points = points
         self._section, self._loss = config.evaluate, config.loss
-        if problems := validate(self._section, source):
+        asked = {one.name: one.unable(config.loss) for one in examinations(self._section)}
+        problems = [f"{name} {reason}" for name, reason in asked.items() if reason is not None]
+        if problems := problems + validate(self._section, source):
             raise ConfigError(f"evaluate.metrics: {'; '.join(problems)}")
         self._source, self._device = source, device
         self._prepared: Prepared | None = None
+        self.pictures: dict[str, Tensor] = {}
 
     def prepare(self) -> Prepared:
         """Makes or reads networks and statistics on rank 0 and gives them to all. Raises on all ranks what fails there.
@@ -75,7 +78,9 @@ class Evaluator:
         if wanted := examinations(self._section):
             held = self._source.held_out()
             assert held is not None, "validate has asked"
-            found |= examine(wanted, Examined(players, self._loss, self._source.facts), held, self._device)
+            examined = Examined(players, self._loss, self._source.facts)
+            graded, self.pictures = examine(wanted, examined, held, self._device)
+            found |= graded
         return self._in_order(found)
 
     def _explored(self, generator: nn.Module, seed: int) -> dict[str, dict[str, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -21,11 +21,12 @@ BATCH = 250
 
 
 def examine(
-    examinations: Iterable[Examination], examined: Examined, held: Source, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """Examination → its scores by name, the same on all ranks. All of them must call it.
+    examinations: Sequence[Examination], examined: Examined, held: Source, device: torch.device
+) -> tuple[dict[str, dict[str, float]], dict[str, Tensor]]:
+    """Examination → its scores by name, the same on all ranks; and on rank 0 examination → its picture, if it has one.
 
-    What the networks draw inside depends on the batch alone, and torch's random state stays as it was.
+    All ranks must call it. What the networks draw inside depends on the batch alone, and torch's random state stays as
+    it was.
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if distributed() else (0, 1)
     span = share(-(-len(held) // BATCH), rank, world).span
@@ -41,7 +42,10 @@ def examine(
                     for name, answer in one.answers(rows, examined).items():
                         given[one.name].setdefault(name, []).append(answer)
     own = {name: {part: torch.cat(rows) for part, rows in parts.items()} for name, parts in given.items()}
-    return {one.name: one.grade(of_all(own[one.name], start, len(held), device)) for one in examinations}
+    answers = {one.name: of_all(own[one.name], start, len(held), device) for one in examinations}
+    drawn = {one.name: one.picture(answers[one.name], examined.facts) for one in examinations if rank == 0}
+    pictures = {name: picture for name, picture in drawn.items() if picture is not None}
+    return {one.name: one.grade(answers[one.name]) for one in examinations}, pictures
 
 
 def of_all(own: Mapping[str, Tensor], start: int, total: int, device: torch.device) -> dict[str, Tensor]:

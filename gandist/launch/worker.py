@@ -83,7 +83,7 @@ class Rank:
                 small = {"resumed_from": run.resumed_from, "world_size": run.world_size, "id": run.id}
             if hook == "gandist_on_checkpoint" and self.mirror is not None:
                 small["path"] = f"{self.mirror.objects.place}/{CHECKPOINTS}/{facts['path'].name}"
-            if hook not in ("gandist_on_samples", "gandist_on_probe", "gandist_on_train_end"):
+            if hook not in ("gandist_on_samples", "gandist_on_probe", "gandist_on_pictures", "gandist_on_train_end"):
                 self.board.tell(hook, small)
 
         return announce

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -78,10 +79,10 @@ class TinyPlayers(Architecture):
 
 
 class RandomSource(Source):
-    """Random bytes, or normal points, with random labels."""
+    """Random bytes, or normal points, with random labels. few: of so many the batch has some beside the others."""
 
-    def __init__(self, facts: Facts):
-        self.facts = facts
+    def __init__(self, facts: Facts, few: int = 0):
+        self.facts, self._few = facts, few
         generator = torch.Generator().manual_seed(0)
         size = (facts.size, *facts.shape)
         if facts.images:
@@ -96,6 +97,22 @@ class RandomSource(Source):
         labels = {"labels": self._labels[chosen]} if self.facts.classes else {}
         return {"real": self._samples[chosen], **labels}
 
+    def streams(self) -> Mapping[str, Source]:
+        """The samples, and those of whose labels training is told apart."""
+        return {"": self, **({"labelled": FewLabelled(self, self._few)} if self._few else {})}
+
+
+class FewLabelled(Source):
+    """The first samples of another source, as the entries `labelled` and `labelled_classes`."""
+
+    def __init__(self, source: Source, count: int):
+        self._source, self.facts = source, replace(source.facts, size=count)
+
+    def read(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Samples and labels."""
+        rows = self._source.read(indices)
+        return {"labelled": rows["real"], "labelled_classes": rows["labels"]}
+
 
 class RandomSamples(Dataset):
     """Samples without any structure, of any shape."""
@@ -108,10 +125,13 @@ class RandomSamples(Dataset):
     """Number of labels; 0 for none."""
     size: int = Field(default=26, ge=1)
     """Number of samples; no multiple of the usual batch, so that batches reach over the end of an epoch."""
+    labelled: int = Field(default=0, ge=0)
+    """Of so many the batch has labelled and labelled_classes too."""
 
     def open(self) -> Source:
         """The samples, in memory."""
-        return RandomSource(Facts(self.shape, self.classes, self.size, f"random {self.shape} {self.classes}"))
+        facts = Facts(self.shape, self.classes, self.size, f"random {self.shape} {self.classes}")
+        return RandomSource(facts, self.labelled)
 
 
 class PlainDescent(Optimizer):

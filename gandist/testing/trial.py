@@ -37,6 +37,8 @@ class Trial:
     def config(self) -> Config:
         """The config of the run. The learning rate is high, so that small differences of gradients show."""
         images = self.steps * self.batch_size * sum(self.loss.fresh_batches)
+        components = (self.loss, *self.loss.regularizers)
+        smoothed = dict.fromkeys(["generator", *(name for one in components for name in one.smooths)])
         train_section = {
             "images": images,
             "batch_size": self.batch_size,
@@ -44,7 +46,7 @@ class Trial:
             "precision": self.precision,
             "sync_batchnorm": self.sync_batchnorm,
             "log_every": 1,
-            "ema": {"half_life": 10},
+            "ema": {"half_life": 10, "players": list(smoothed)},
         }
         return Config.model_validate(
             {

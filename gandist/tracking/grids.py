@@ -36,17 +36,29 @@ class Grids(Watcher):
 
 
 class GridWriter:
-    """Writes a picture whenever there are samples."""
+    """Writes a picture whenever there are samples, and what examinations draw."""
 
     @hookimpl
     def gandist_on_samples(self, run: RunView, step: int, images: Tensor) -> None:
         """images: uint8 (B, C, H, W), or points (B, D)."""
         write(picture(images), run.folder / "samples" / f"step-{step:08d}.png")
 
+    @hookimpl
+    def gandist_on_pictures(self, run: RunView, step: int, pictures: dict[str, Tensor]) -> None:
+        """pictures: uint8 (C, H, W), written as pictures/NAME-step-00001000.png."""
+        for name, one in pictures.items():
+            write(as_drawn(one), run.folder / "pictures" / f"{name}-step-{step:08d}.png")
+
 
 def picture(samples: Tensor) -> Image.Image:
     """A grid of uint8 images (B, C, H, W), or a scatter plot of points (B, D)."""
     return grid(samples) if samples.dim() == 4 else scatter(samples)
+
+
+def as_drawn(one: Tensor) -> Image.Image:
+    """A picture uint8 (1 or 3, H, W) in its own size."""
+    pixels = one.detach().cpu().permute(1, 2, 0)
+    return Image.fromarray(pixels.squeeze(-1).contiguous().numpy())
 
 
 def grid(images: Tensor) -> Image.Image:

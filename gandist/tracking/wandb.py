@@ -13,7 +13,7 @@ from torch import Tensor
 from gandist.contract.components import Watcher
 from gandist.contract.hookspecs import hookimpl
 from gandist.tracking.aside import Aside
-from gandist.tracking.grids import picture
+from gandist.tracking.grids import as_drawn, picture
 from gandist.training.run import RunView
 
 INIT_TIMEOUT = 10
@@ -136,6 +136,15 @@ class WandbLog:
         import wandb
 
         self._add(step, lambda: {"samples": wandb.Image(picture(images))})
+
+    @hookimpl
+    def gandist_on_pictures(self, step: int, pictures: dict[str, Tensor]) -> None:
+        """What examinations have drawn, each as `pictures/NAME`."""
+        import wandb
+
+        self._add(
+            step, lambda: {f"pictures/{name}": wandb.Image(as_drawn(picture)) for name, picture in pictures.items()}
+        )
 
     @hookimpl
     def gandist_on_alarm(self, step: int, name: str, text: str, raised: bool) -> None:

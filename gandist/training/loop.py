@@ -98,8 +98,8 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
                 # The same on all ranks, hence divided among them for the sum that the logs are.
                 scalars.add(role, (step, number), {"gradient_norm": player.gradient_norm()}, 1 / around.world)
             player.step()
-            if role == "generator" and state.smoothing:
-                state.smoothing.follow(
+            if role in state.smoothing:
+                state.smoothing[role].follow(
                     config.images_per_step / loss.turns.count(role), state.images + config.images_per_step
                 )
             state.update_memories(role, Seen(role, seen, own.span))
@@ -119,6 +119,8 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
             state.share_buffers()
             saves |= state.judge(around.evaluator.measure(state.smoothed_players, seed))
             announce("gandist_on_evaluation", step=progress.step, metrics=progress.metrics)
+            if pictures := around.evaluator.pictures:
+                announce("gandist_on_pictures", step=progress.step, pictures=pictures)
         if count := probes.due(progress.step):
             clock.enter(SAMPLES)
             announce("gandist_on_probe", step=progress.step, images=probes.draw(count))

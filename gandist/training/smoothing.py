@@ -1,4 +1,4 @@
-"""The smoothed generator: an exponential moving average of its weights, with its half-life in images."""
+"""Smoothed players: exponential moving averages of their weights, with the half-life in images."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from torch import nn
 from gandist.config.schema import Ema
 
 
-class Smoothing:
-    """Keeps `module`, a copy of the generator whose weights follow it slowly; buffers are copied as they are."""
+def entry(player: str) -> str:
+    """What the average of that player is called in a checkpoint."""
+    return "smoothed" if player == "generator" else f"smoothed-{player}"
 
-    def __init__(self, generator: nn.Module, ema: Ema):
-        self.module = copy.deepcopy(generator).eval().requires_grad_(False)
+
+class Smoothing:
+    """Keeps `module`, a copy of a player whose weights follow it slowly; buffers are copied as they are."""
+
+    def __init__(self, player: nn.Module, ema: Ema):
+        self.module = copy.deepcopy(player).eval().requires_grad_(False)
         self._ema = ema
         self._slow = [p.data for p in self.module.parameters()]
-        self._fast = [p.data for p in generator.parameters()]
-        self._buffers = list(zip(self.module.buffers(), generator.buffers(), strict=True))
+        self._fast = [p.data for p in player.parameters()]
+        self._buffers = list(zip(self.module.buffers(), player.buffers(), strict=True))
 
     def decay(self, images: float, seen: int) -> float:
         """What stays of the average after `images` more images, when `seen` have been seen."""
@@ -31,7 +36,7 @@ class Smoothing:
 
     @torch.no_grad()
     def follow(self, images: float, seen: int) -> None:
-        """One step of the average, after the generator's weights have moved."""
+        """One step of the average, after the player's weights have moved."""
         torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
             self._slow, self._fast, 1.0 - self.decay(images, seen)
         )

@@ -23,12 +23,12 @@ from gandist.training.consistency import broadcast_buffers, require_equal
 from gandist.training.exchange import Exchange
 from gandist.training.mirror import CHECKPOINTS
 from gandist.training.players import Player, build_memories, build_networks, taking_part
-from gandist.training.smoothing import Smoothing
+from gandist.training.smoothing import Smoothing, entry
 from gandist.training.surroundings import Surroundings
 from gandist.training.waiting import on_rank_0
 from gandist.training.writer import on_host
 
-SMOOTHED, MEMORY = "smoothed", "memory"
+MEMORY = "memory"
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Progress:
 
 
 class State:
-    """Networks, optimizers, memories, the smoothed generator and progress."""
+    """Networks, optimizers, memories, the smoothed players and progress."""
 
     def __init__(self, config: Config, facts: Facts, around: Surroundings):
         self.config, self.facts, self._around = config, facts, around
@@ -80,11 +80,9 @@ class State:
             memory.to(around.device)
         self.exchange = Exchange.open(around.device, config.cluster.timeout)
         self.players = {role: Player(role, self.networks[role], config, self.exchange) for role in acting}
-        self.smoothing = (
-            Smoothing(self.networks["generator"], config.train.ema)
-            if "generator" in acting and config.train.ema.half_life
-            else None
-        )
+        ema = config.train.ema
+        averaged = [role for role in acting if role in ema.players and ema.half_life]
+        self.smoothing = {role: Smoothing(self.networks[role], ema) for role in averaged}
         self.progress = Progress(around.run_id)
 
     @property
@@ -95,12 +93,17 @@ class State:
     @property
     def generator(self) -> nn.Module:
         """What samples are made with: the smoothed generator, or the generator itself where nothing is smoothed."""
-        return self.smoothing.module if self.smoothing else self.networks["generator"]
+        return self.smoothed_players["generator"]
+
+    @property
+    def smoothed(self) -> dict[str, nn.Module]:
+        """The moving averages, by player."""
+        return {role: smoothing.module for role, smoothing in self.smoothing.items()}
 
     @property
     def smoothed_players(self) -> dict[str, nn.Module]:
-        """The networks by name, the smoothed generator in the place of the one that is trained."""
-        return {**self.networks, **({"generator": self.generator} if self.smoothing else {})}
+        """The networks by name, the smoothed ones in the place of those that are trained."""
+        return {**self.networks, **self.smoothed}
 
     def act(self, role: str) -> Player:
         """The player whose turn it is, with fresh gradients; everybody else is frozen."""
@@ -136,7 +139,7 @@ class State:
 
     def modules(self) -> dict[str, nn.Module]:
         """Everything with tensors of its own, by the name it has in the checkpoint."""
-        smoothed = {SMOOTHED: self.smoothing.module} if self.smoothing else {}
+        smoothed = {entry(role): module for role, module in self.smoothed.items()}
         return {**self.networks, **smoothed, **{f"{MEMORY}.{key}": memory for key, memory in self.memories.items()}}
 
     def tensors(self) -> dict[str, Tensor]:
@@ -155,7 +158,7 @@ class State:
         around = self._around
         self.finish_saving()
         # Batch norm's running means follow each rank's own rows. Memories do not: they must agree by themselves.
-        broadcast_buffers([*self.networks.values(), self.generator])
+        broadcast_buffers([*self.networks.values(), *self.smoothed.values()])
         optimizers = {role: player.optimizer.state_dict() for role, player in self.players.items()}
         flat = self.tensors()
         moments = {

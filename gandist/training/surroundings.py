@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gandist.training.mirror import Mirror
 from gandist.training.profile import ProfiledSteps
@@ -21,6 +21,11 @@ Announce = Callable[..., None]
 
 class Evaluator(Protocol):
     """Scores what is trained. All ranks call both methods at the same time."""
+
+    @property
+    def pictures(self) -> Mapping[str, Tensor]:
+        """What the last `measure` drew, by name: uint8 (C, H, W)."""
+        ...
 
     def prepare(self) -> object:
         """Makes ready what scores need: reference statistics, a trained classifier."""

@@ -41,6 +41,7 @@ class Table:
             dtype=self._around.dtype,
             memories=self._state.memories,
             augment=self._augment if self._state.config.augmentations else None,
+            smoothed=self._state.smoothed,
         )
 
     def _augment(self, images: Tensor, turn: Turn) -> Tensor:

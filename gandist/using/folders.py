@@ -1,4 +1,4 @@
-"""Anybody's images as samples to score: a folder of pictures, or an .npz."""
+"""Anybody's images as samples: a folder of pictures, a single one, or an .npz."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from gandist.contract.facts import Facts
@@ -27,18 +27,32 @@ _BATCH = 64
 class Pictures:
     """Images of one size, read 64 at a time: uint8 (B, C, H, W) as the facts say.
 
-    Raises ConfigError for a folder without images, a file that cannot be read, and images of another size: resizing
-    would change the scores.
+    Raises ConfigError for a folder without `fewest` images, a file that cannot be read, and images of another size:
+    resizing would change the scores.
+
+    fit: images of files get the size instead, their central square scaled bicubically; `fitted` counts them.
     """
 
-    def __init__(self, path: Path, facts: Facts):
-        self._path, self._facts = Path(path), facts
-        self._array = _array(self._path, self._require) if self._path.is_file() else None
-        if self._array is None and not self._path.is_dir():
+    def __init__(self, path: Path, facts: Facts, fewest: int = 2, fit: bool = False):
+        self._path, self._facts, self._fit, self.fitted = Path(path), facts, fit, 0
+        single = self._path.is_file() and self._path.suffix.lower() in ENDINGS
+        self._array = _array(self._path, self._require) if self._path.is_file() and not single else None
+        if self._array is None and not single and not self._path.is_dir():
             raise ConfigError(f"{path}: no such folder of images or .npz")
-        self._files = sorted(f for f in self._path.glob("*") if f.suffix.lower() in ENDINGS)
-        if len(self) < 2:
-            raise ConfigError(f"{path}: scores need at least 2 images ({', '.join(ENDINGS)}), there are {len(self)}")
+        found = [self._path] if single else self._path.glob("*")
+        self._files = sorted(f for f in found if f.suffix.lower() in ENDINGS)
+        if len(self) < fewest:
+            image = "image" if fewest == 1 else "images"
+            raise ConfigError(
+                f"{path}: at least {fewest} {image} ({', '.join(ENDINGS)}) are needed, there are {len(self)}"
+            )
+
+    @property
+    def names(self) -> list[str]:
+        """What the images are called: their files, or their numbers in an .npz."""
+        return (
+            [str(number) for number in range(len(self))] if self._array is not None else [f.name for f in self._files]
+        )
 
     def __len__(self) -> int:
         return len(self._files) if self._array is None else len(self._array)
@@ -61,11 +75,19 @@ class Pictures:
         try:
             with Image.open(file, formats=FORMATS) as image:
                 # Before anything is decoded: a picture of another size may be of any size.
-                self._require(file, (channels, image.height, image.width))
-                pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+                if not self._fit:
+                    self._require(file, (channels, image.height, image.width))
+                pixels = np.array(self._fitted(image.convert("L" if channels == 1 else "RGB")))
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise ConfigError(f"{file}: not a readable image ({error}); remove it") from error
         return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)
+
+    def _fitted(self, image: Image.Image) -> Image.Image:
+        width, height = self._facts.shape[2], self._facts.shape[1]
+        if image.size == (width, height):
+            return image
+        self.fitted += 1
+        return ImageOps.fit(ImageOps.exif_transpose(image), (width, height), Image.Resampling.BICUBIC)
 
     def _require(self, place: Path, shape: tuple[int, ...]) -> None:
         if shape != self._facts.shape:

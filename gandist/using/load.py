@@ -20,7 +20,7 @@ from gandist.errors import CheckpointError, ConfigError, did_you_mean
 from gandist.evaluation.cache import read
 from gandist.training import checkpoint
 from gandist.training.players import build_networks
-from gandist.training.state import SMOOTHED
+from gandist.training.smoothing import entry
 from gandist.using.trained import Trained
 
 GENERATOR = "generator.safetensors"
@@ -58,11 +58,9 @@ def _of_checkpoint(path: Path, folder: Path, device: torch.device) -> Trained:
     config = _config(folder)
     facts, step = _about(folder)
     weights = _weights(folder)
-    smoothed = any(name.startswith(f"{SMOOTHED}.") for name in weights)
 
     def player(name: str) -> nn.Module:
-        prefix = SMOOTHED if smoothed and name == "generator" else name
-        return _player(folder, config, facts, name, _below(weights, prefix))
+        return _player(folder, config, facts, name, _of_player(weights, name))
 
     return Trained(path, config, facts, step, player("generator").to(device), player, _names(config, facts))
 
@@ -77,7 +75,7 @@ def _of_file(
     def player(name: str) -> nn.Module:
         if newest is None:
             raise ConfigError(f"{path}: the {name} is in the checkpoints only, and none is left")
-        return _player(newest, config, facts, name, _below(_weights(newest), name))
+        return _player(newest, config, facts, name, _of_player(_weights(newest), name))
 
     generator = _player(path / GENERATOR, config, facts, "generator", weights)
     return Trained(path, config, facts, step, generator.to(device), player, _names(config, facts))
@@ -113,6 +111,11 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 def _step(metadata: Mapping[str, str]) -> int:
     step = metadata.get("step", "")
     return int(step) if step.isdecimal() else -1
+
+
+def _of_player(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The weights of a player, the smoothed ones where there are some."""
+    return _below(weights, entry(name)) or _below(weights, name)
 
 
 def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gandist import Facts, Source
+from gandist import Dataset, Facts, Source
 from gandist_datasets.images import resize
 
 
@@ -19,6 +19,7 @@ class Arrays(Source):
     """Samples in one array: images uint8 (N, C, H, W) or points float32 (N, D), and labels (N,) if there are any.
 
     size: images are stretched to it when the first of them is read: checking a config asks for their facts only.
+    test: the data set of samples that are held out.
     """
 
     def __init__(
@@ -28,7 +29,9 @@ class Arrays(Source):
         classes: int = 0,
         class_names: tuple[str, ...] = (),
         size: int | None = None,
+        test: Dataset | None = None,
     ):
+        self.test = test
         self._given, self._size = np.require(samples, requirements=["C", "W"]), size
         self.labels = None if labels is None else torch.from_numpy(labels.astype(np.int64))
         shape = samples.shape[1:] if size is None else (samples.shape[1], size, size)
@@ -50,3 +53,12 @@ class Arrays(Source):
         if self.labels is not None:
             batch["labels"] = self.labels[rows]
         return batch
+
+    def held_out(self) -> Source | None:
+        """The test samples, opened when they are asked for."""
+        return None if self.test is None else self._opened
+
+    @cached_property
+    def _opened(self) -> Source:
+        assert self.test is not None
+        return self.test.open()

@@ -10,10 +10,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from gandist import ConfigError, Dataset, Place, Source, cache_folder
+from gandist import ConfigError, Place, Source, cache_folder
 from gandist_datasets.arrays import Arrays
 from gandist_datasets.files import Remote, Server, download
 from gandist_datasets.folders import Root, existing_folder
+from gandist_datasets.labelling import Labelling
 from gandist_datasets.unpacking import Unpacked
 
 ARCHIVE = Remote("cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd")
@@ -27,7 +28,7 @@ MOST = 70_000 * RECORD
 """Bytes that the archive may hold: its 60,000 images, and room for what stands beside them."""
 
 
-class Cifar10(Dataset):
+class Cifar10(Labelling):
     """CIFAR-10: 50,000 and 10,000 photos of ten things, RGB 32×32 (Krizhevsky 2009)."""
 
     name: ClassVar[str] = "cifar10"
@@ -49,7 +50,9 @@ class Cifar10(Dataset):
         labels, images = records[:, 0], records[:, 1:].reshape(-1, 3, 32, 32)
         if labels.max() >= len(NAMES):
             raise ConfigError(f"dataset.root: {place} is damaged: it has label {labels.max()} of 10; fetch it again")
-        return Arrays(images, labels, len(NAMES), NAMES, self.size)
+        test = self.model_copy(update={"split": "test", "labelled": None}) if self.split == "train" else None
+        source = Arrays(images, labels, len(NAMES), NAMES, self.size, test)
+        return self.as_seen(source, source.labels, split=test is None)
 
     def _place(self) -> Path:
         """The archive, or the folder with its unpacked files."""

@@ -7,7 +7,7 @@ import logging
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from gandist import ConfigError, Dataset, Facts, Source
+from gandist import ConfigError, Facts, Source
 from gandist_datasets.images import FORMATS, Pixels, to_array, to_eight_bits, to_square
+from gandist_datasets.labelling import Labelling
 
 log = logging.getLogger("gandist.datasets")
 
@@ -41,7 +42,7 @@ def decode(image: Encoded, size: int, channels: int, crop: bool) -> Pixels:
         return to_array(to_square(to_eight_bits(picture, channels), size, crop))
 
 
-class EncodedDataset(Dataset):
+class EncodedDataset(Labelling):
     """What all data sets of encoded images have in common: how they are decoded."""
 
     size: int = Field(default=64, ge=8, le=1024)
@@ -62,7 +63,7 @@ class EncodedImages(Source):
     shown: where they lie, for messages. labels: int64 (N,), or None.
     """
 
-    slow: ClassVar[bool] = True
+    slow = True
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from gandist import ConfigError, Dataset, Place, Source
 from gandist_datasets.arrays import Arrays
 from gandist_datasets.folders import Root, existing_folder
 from gandist_datasets.images import pad
+from gandist_datasets.labelling import Labelling
 from gandist_datasets.unpacking import Unpacked
 
 UNSIGNED_BYTES = 0x08
@@ -68,7 +69,7 @@ def find_idx(root: str, file: str) -> Path:
     raise ConfigError(f"dataset.root: there is no {file} (or {file}.gz) in {folder}; {there}")
 
 
-class IdxImages(Dataset):
+class IdxImages(Labelling):
     """What all data sets of IDX files have in common."""
 
     split: Literal["train", "test"] = "train"
@@ -94,6 +95,10 @@ class IdxImages(Dataset):
         """What the labels mean, if that is known."""
         return ()
 
+    def test_part(self) -> Dataset | None:
+        """The other files, if this is the part for training."""
+        return self.model_copy(update={"split": "test", "labelled": None}) if self.split == "train" else None
+
     def open(self) -> Source:
         """Images (1, H, W), or (C, H, W) from a file of four dimensions, and labels from 0."""
         path = self.find(self.images_file())
@@ -110,7 +115,9 @@ class IdxImages(Dataset):
             raise ConfigError(
                 f"dataset.root: {path.parent} has label {classes - 1}; {self.name} has {len(names)} classes only"
             )
-        return Arrays(images, labels, len(names) or classes, names, self.size)
+        test = self.test_part()
+        source = Arrays(images, labels, len(names) or classes, names, self.size, test)
+        return self.as_seen(source, source.labels, split=test is None)
 
     def _labels(self, images: int) -> NDArray[np.uint8] | None:
         file = self.labels_file()
@@ -176,3 +183,7 @@ class Idx(IdxImages):
     def labels_file(self) -> str | None:
         """The name given, or MNIST's if no images are named."""
         return self.labels if self.images else super().labels_file()
+
+    def test_part(self) -> Dataset | None:
+        """None if the files are named: then nothing is known of others."""
+        return None if self.images else super().test_part()

@@ -62,10 +62,17 @@ class ImageFolder(EncodedDataset):
 
     root: Root
     """The folder, or the URL of one or of a .zip or .tar. Folders in it are classes, if there are at least two."""
+    unlabelled: Root | None = None
+    """Folder or URL of more images, which training reads without labels; then a fifth of each class is held out."""
 
     def open(self) -> Source:
         """Images (channels, size, size), and a class for each folder."""
-        place = Place(self.root)
+        files = self._files(self.root)
+        more = self._files(self.unlabelled) if self.unlabelled is not None else None
+        return self.as_seen(files, files.labels, split=True, more=more)
+
+    def _files(self, root: str) -> ImageFiles:
+        place = Place(root)
         if place.is_url:
             return ImageFiles(self, FileIndex.listed(place.folder, place.sizes(), str(place)), place)
-        return ImageFiles(self, FileIndex(existing_folder(self.root)), place)
+        return ImageFiles(self, FileIndex(existing_folder(root)), place)

@@ -81,7 +81,8 @@ class Shards(EncodedDataset):
         index = read_index(content, f"{place}/{INDEX}")
         if not place.is_url:
             _require_whole(Path(self.root), index)
-        return ShardedImages(self, index, place)
+        images = ShardedImages(self, index, place)
+        return self.as_seen(images, images.labels, split=True)
 
     @classmethod
     def pack(cls, folder: str, out: str | None, **options: Any) -> dict[str, Any]:

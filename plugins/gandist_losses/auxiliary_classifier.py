@@ -1,8 +1,9 @@
 """A discriminator that also names the class."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gandist import Facts, Regularizer, RunError, Turn, Verdict
@@ -17,6 +18,7 @@ class AuxiliaryClassifier(Regularizer):
 
     name: ClassVar[str] = "auxiliary-classifier"
     uses_classes: ClassVar[bool] = True
+    entries: ClassVar[Mapping[str, str]] = {"labels": "leave dataset.labelled out, which hides most labels"}
 
     def refuse(self, facts: Facts) -> str | None:
         """Classes need labels."""
@@ -29,6 +31,10 @@ class AuxiliaryClassifier(Regularizer):
     def generator(self, turn: Turn) -> Tensor:
         """-E log P(class | G(z))."""
         return self._error(turn, turn.on_fake)
+
+    def classify(self, players: Mapping[str, nn.Module], images: Tensor) -> Tensor:
+        """Class logits (B, K)."""
+        return players["discriminator"](images, None).classes
 
     def _error(self, turn: Turn, verdict: Verdict) -> Tensor:
         if verdict.classes is None:

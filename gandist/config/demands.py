@@ -1,0 +1,102 @@
+"""The rules about what components ask of the batch and of the players."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+
+from gandist.config.problems import Problem
+from gandist.contract.component import Component
+from gandist.contract.examining import Examination
+from gandist.contract.noise import Noise
+from gandist.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from gandist.config.rules import Parts
+
+
+def entries_are_there(parts: Parts) -> Iterator[Problem]:
+    """The batch has what the loss and its regularizers read of it."""
+    source, asking = parts.source, [component for component in parts.methods if component.entries]
+    if source is None or not asking:
+        return
+    there = {name for stream in source.streams().values() for name in stream.read([0])}
+    for component in asking:
+        missing = {name: fix for name, fix in component.entries.items() if name not in there}
+        if missing and component.refuse(source.facts) is None:
+            names, fixes = ", ".join(missing), ", and ".join(dict.fromkeys(missing.values()))
+            yield Problem(
+                "dataset", f"{component.name} reads {names}, which {parts.config.dataset.name} does not give: {fixes}"
+            )
+
+
+def labels_are_not_missed(parts: Parts) -> Iterator[Problem]:
+    """Players that cannot do without labels get some."""
+    source, players = parts.source, parts.players or {}
+    generator, discriminator = players.get("generator"), players.get("discriminator")
+    if source is None or not source.facts.classes or not hasattr(generator, "draw"):
+        return
+    assert generator is not None
+    seen = source.streams().get("", source)
+    # A source that is its own stream gives the labels of which its facts speak: nothing need be read to know.
+    if seen is source or "labels" in seen.read([0]):
+        return
+    training = {player: player.training for player in players.values()}
+    count = 2 * parts.divisor
+    noise = Noise(0, "check", start=0, stop=count, total=count, device=torch.device("cpu"), dtype=torch.float32)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            for player in training:
+                player.eval()
+            made = generator(generator.draw(noise, count), None)  # type: ignore[operator]
+            if discriminator is not None:
+                discriminator(made, None)
+    # Whatever a network does with None for labels.
+    except Exception:
+        name = parts.config.architecture.name
+        yield Problem(
+            "architecture",
+            f"{name} asks for labels, and training sees none of most samples; set architecture.conditioning: none, or "
+            "leave dataset.labelled out",
+        )
+    finally:
+        for player, was in training.items():
+            player.train(was)
+
+
+def smoothed_players_are_there(parts: Parts) -> Iterator[Problem]:
+    """An average is kept of players that there are, and of those that components ask for."""
+    ema, usual = parts.config.train.ema, type(parts.config.train.ema)().players
+    for name in ema.players:
+        if name not in parts.roles and name not in usual:
+            yield Problem(
+                "train.ema.players",
+                f"{parts.config.loss.name} plays no {name}{did_you_mean(name, parts.roles)}; it plays "
+                f"{', '.join(parts.roles)}",
+            )
+    for component in parts.methods:
+        missing = [name for name in component.smooths if name not in ema.players or not ema.half_life]
+        if missing:
+            yield Problem("train.ema", _unsmoothed(component, missing, ema.players))
+
+
+def examinations_can_be_answered(parts: Parts) -> Iterator[Problem]:
+    """What is asked of the players in an evaluation, they have learnt to answer."""
+    section = parts.config.evaluate
+    for metric in section.metrics if section.every else ():
+        reason = metric.unable(parts.config.loss) if isinstance(metric, Examination) else None
+        if reason is not None:
+            yield Problem("evaluate.metrics", f"{metric.name} {reason}")
+
+
+def _unsmoothed(component: Component, missing: list[str], players: tuple[str, ...]) -> str:
+    wanted = ", ".join(dict.fromkeys((*players, *missing)))
+    return (
+        f"{component.name} asks the smoothed {' and '.join(missing)}: set train.ema.players: [{wanted}], with a "
+        "half_life above 0"
+    )
+
+
+DEMANDS = (entries_are_there, labels_are_not_missed, smoothed_players_are_there, examinations_can_be_answered)
