@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
+from gandist.config.entries import entries_are_there
 from gandist.config.problems import Problem
 from gandist.config.schema import Config
 from gandist.contract.component import Component
@@ -276,6 +277,7 @@ RULES: tuple[Rule, ...] = (
     turns_have_players,
     needs_are_met,
     components_take_the_data,
+    lambda parts: entries_are_there(parts.config.loss, parts.config.dataset.name, parts.source),
     augmentations_stand_once,
     generator_fits_data,
     regularizers_take_part,
