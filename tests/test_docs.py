@@ -35,13 +35,13 @@ COMMAND: Any = typer.main.get_command(app)
 
 VERBS = {
     "check", "config", "dashboard", "doctor", "evaluate", "export", "interpolate", "interpret", "jobs", "pack",
-    "plugins", "report", "sample", "schema", "submit", "sweep", "train",
+    "plugins", "report", "sample", "schema", "submit", "sweep", "train", "translate",
 }  # fmt: skip
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Compared", "Component", "ConfigError", "Dataset",
     "Examination", "Examined", "Extractor", "Facts", "GandistError", "Loss", "Memory", "Metric", "Noise",
     "Optimizer", "Place", "Probe", "Real", "Recomputable", "Regularizer", "RunError", "Schedule", "Scored", "Seen",
-    "Source", "Turn", "Verdict", "Watcher", "all_sum", "cache_folder", "defined_in", "download",
+    "Source", "Shows", "Translates", "Turn", "Verdict", "Watcher", "all_sum", "cache_folder", "defined_in", "download",
     "fitted_classifier", "hookimpl", "load", "nearest", "slopes", "squared_distances", "train",
 }  # fmt: skip
 HOOKS = {
