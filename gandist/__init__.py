@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from gandist.contract.noise import Noise
     from gandist.contract.recompute import Recomputable
     from gandist.contract.scoring import Extractor, Metric, Real, Scored
+    from gandist.contract.showing import Shows
+    from gandist.contract.translating import Translates
     from gandist.contract.turn import Memory, Seen, Turn, Verdict, slopes
     from gandist.data.cache import cache_folder
     from gandist.data.download import download
@@ -78,7 +80,9 @@ _HOME = {
     "Schedule": "contract.components",
     "Scored": "contract.scoring",
     "Seen": "contract.turn",
+    "Shows": "contract.showing",
     "Source": "contract.components",
+    "Translates": "contract.translating",
     "Turn": "contract.turn",
     "Verdict": "contract.turn",
     "Watcher": "contract.components",
@@ -129,7 +133,9 @@ __all__ = [
     "Schedule",
     "Scored",
     "Seen",
+    "Shows",
     "Source",
+    "Translates",
     "Turn",
     "Verdict",
     "Watcher",

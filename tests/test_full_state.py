@@ -20,7 +20,8 @@ DCGAN = {"name": "dcgan", "width": 4, "latent": 8}
 MEMORY = '''
 import torch
 from typing import ClassVar
-from gandist import Regularizer, hookimpl
+from gandist import Dataset, Regularizer, hookimpl
+from gandist.testing.tiny import RandomSamples
 
 class Anchor(Regularizer):
     """Holds the logits near slow means of those on real and on fake samples, after LeCam (Tseng et al. 2021, eq. 3)."""
@@ -39,9 +40,20 @@ class Anchor(Regularizer):
         means, real, fake = turn.memory(self), turn.on_real.logits, turn.on_fake.logits
         return (real - means.fake).square().mean() + (fake - means.real).square().mean()
 
+class RandomPairs(RandomSamples):
+    """Two domains."""
+    name: ClassVar[str] = "random-pairs"
+    shape: tuple[int, ...] = (1, 16, 16)
+    classes: int = 0
+    entries: tuple[str, ...] = ("a", "b")
+
 @hookimpl
 def gandist_regularizers():
     return [Anchor]
+
+@hookimpl
+def gandist_datasets():
+    return [RandomPairs]
 '''
 
 CASES: dict[str, dict[str, Any]] = {
@@ -79,6 +91,11 @@ CASES: dict[str, dict[str, Any]] = {
             "regularizers": [{"name": "mean-teacher"}, {"name": "virtual-adversarial"}],
         },
         "train": {"ema": {"half_life": 100, "players": ["generator", "discriminator"]}},
+    },
+    "pool of earlier fakes": {
+        "dataset": {"name": "random-pairs"},
+        "architecture": {"name": "cyclegan", "width": 2, "critic_width": 2, "critic_layers": 1},
+        "loss": {"name": "cyclegan", "pool": 12},
     },
     "clipped weights": {"loss": {"name": "wasserstein", "d_steps": 2}, "optimizer": {"name": "rmsprop"}},
 }

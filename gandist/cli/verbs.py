@@ -8,5 +8,6 @@ from gandist.cli import pages as pages
 from gandist.cli import plugins as plugins
 from gandist.cli import run as run
 from gandist.cli import sweep as sweep
+from gandist.cli import translate as translate
 from gandist.cli import using as using
 from gandist.cli.app import app as app

@@ -19,17 +19,38 @@ if TYPE_CHECKING:
 
 def entries_are_there(parts: Parts) -> Iterator[Problem]:
     """The batch has what the loss and its regularizers read of it."""
-    source, asking = parts.source, [component for component in parts.methods if component.entries]
-    if source is None or not asking:
+    source, loss, data = parts.source, parts.config.loss, parts.config.dataset.name
+    if source is None:
+        return
+    if "real" not in source.entries and not set(source.entries) & set(loss.entries):
+        given = " and ".join(source.entries)
+        yield Problem(
+            "dataset",
+            f"{loss.name} reads real, which {data} does not give: it gives {given}; choose another data set or loss",
+        )
+        return
+    asking = [component for component in parts.methods if component.entries]
+    if not asking:
         return
     there = {name for stream in source.streams().values() for name in stream.read([0])}
     for component in asking:
         missing = {name: fix for name, fix in component.entries.items() if name not in there}
         if missing and component.refuse(source.facts) is None:
             names, fixes = ", ".join(missing), ", and ".join(dict.fromkeys(missing.values()))
-            yield Problem(
-                "dataset", f"{component.name} reads {names}, which {parts.config.dataset.name} does not give: {fixes}"
-            )
+            yield Problem("dataset", f"{component.name} reads {names}, which {data} does not give: {fixes}")
+
+
+def pairs_stay_together(parts: Parts) -> Iterator[Problem]:
+    """Entries that belong together row by row come from one stream of the data set."""
+    source, loss = parts.source, parts.config.loss
+    if source is None or not loss.pairs or not set(loss.entries) <= set(source.entries):
+        return
+    if not any(set(loss.entries) <= set(stream.entries) for stream in source.streams().values()):
+        yield Problem(
+            "dataset",
+            f"{loss.name} needs {' and '.join(loss.entries)} of the same sample, {parts.config.dataset.name} shuffles "
+            "them apart; choose a data set of pairs, or a loss that needs none",
+        )
 
 
 def labels_are_not_missed(parts: Parts) -> Iterator[Problem]:
@@ -99,4 +120,10 @@ def _unsmoothed(component: Component, missing: list[str], players: tuple[str, ..
     )
 
 
-DEMANDS = (entries_are_there, labels_are_not_missed, smoothed_players_are_there, examinations_can_be_answered)
+DEMANDS = (
+    entries_are_there,
+    pairs_stay_together,
+    labels_are_not_missed,
+    smoothed_players_are_there,
+    examinations_can_be_answered,
+)

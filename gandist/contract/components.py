@@ -65,6 +65,8 @@ class Loss(Component):
     kind: ClassVar[str] = "losses"
     critic: ClassVar[bool] = False
     """Whether logits are a critic's score, whose size and zero mean nothing, rather than log odds of being real."""
+    pairs: ClassVar[bool] = False
+    """Whether its `entries` must belong together row by row, hence come from one stream of the data set."""
     turns: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
     """Players in the order in which a step plays them; may be a property (five discriminator turns, then one)."""
 
@@ -105,6 +107,9 @@ class Architecture(Component):
     `map(latents, labels)` → styles (B, layers, D) and `synthesize(styles)` → images. `factors()` → the weights that its
     styles, or latents, meet first: a list of matrices (outputs, D), one a layer of styles; without it
     `gandist interpret` looks for them itself.
+
+    A generator that does not draw (it turns given samples into others) has neither; its loss then calls the networks
+    by their own names, says in `needs` which, and is a `Shows`.
 
     A discriminator's `forward(images, labels)` returns logits (B,) or a `Verdict`; its `divisor`, if it has one, is
     what the number of rows must divide by.
@@ -149,6 +154,8 @@ class Source:
     facts: Facts
     slow: bool = False
     """Whether reading decodes files, so that `loaders` processes pay; in-memory sources are read in place."""
+    entries: tuple[str, ...] = ("real",)
+    """What `read` gives, beside labels."""
     elsewhere: int = 0
     """Bytes that `prepare` brings to a node on which nothing of the data lies yet."""
 
@@ -159,6 +166,14 @@ class Source:
     def read(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """The samples: {"real": uint8 (B, C, H, W) or float32 (B, D), "labels": int64 (B,) if there are any}."""
         raise TypeError(f"{type(self).__name__} has no read(indices)")
+
+    def varied(self, indices: Sequence[int], seed: int, start: int) -> dict[str, Tensor]:
+        """The samples as training sees them, which may be another view of them each time (a crop, a flip).
+
+        Chance is a function of (seed, start + i) for the i-th of them, its place in the endless stream of samples,
+        which no two of them share and which does not depend on the number of workers. As `read` gives them by default.
+        """
+        return self.read(indices)
 
     def prepare(self, told: Callable[[str], None]) -> None:
         """Brings to this node what is read again and again, if it lies elsewhere; `told` hears how far it is.

@@ -16,7 +16,11 @@ from gandist.contract.noise import Noise
 
 
 class Verdict(NamedTuple):
-    """What a discriminator says of a batch: logits (B,), and what some methods need beside them."""
+    """What a discriminator says of a batch: logits (B,), and what some methods need beside them.
+
+    One that judges every patch of an image, or several things at once, has logits (B, …): a mean over them is the mean
+    over samples and patches.
+    """
 
     logits: Tensor
     classes: Tensor | None = None

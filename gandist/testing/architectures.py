@@ -28,6 +28,9 @@ def check_architecture(
     discriminator answers with logits (B,) that can be differentiated twice. Both train all of their parameters, work
     with labels and on data without, in float64 and under bf16 autocast, and are wholly in their state dict. Weights
     depend on torch's random state alone. Data that the architecture cannot take is refused with a reason.
+
+    Players whose generator does not draw are called by their loss only, in its own way: of them no more is looked at
+    than the weights; `check_loss` plays them.
     """
     reason = architecture.refuse(facts)
     assert reason is None, f"{architecture.name} refuses {facts.shape}: {reason}"
@@ -36,13 +39,17 @@ def check_architecture(
         for other in (replace(facts, classes=0, class_names=()), *elsewhere):
             reason = architecture.refuse(other)
             assert reason is None or (isinstance(reason, str) and reason), "refuse() answers a reason, or None"
-            if reason is None and other != facts:
+            if reason is None and other != facts and not _by_loss_only(_build(architecture, other, seed=0)):
                 _check_forward(architecture.name, _build(architecture, other, seed=0), other, batch_size)
 
 
 def _build(architecture: Architecture, facts: Facts, seed: int) -> nn.ModuleDict:
     torch.manual_seed(seed)
     return nn.ModuleDict(architecture.build(facts))
+
+
+def _by_loss_only(players: nn.ModuleDict) -> bool:
+    return "generator" in players and not hasattr(players["generator"], "draw")
 
 
 def _noise(n: int, start: int = 0, stop: int | None = None, dtype: torch.dtype = torch.float32) -> Noise:
@@ -85,7 +92,7 @@ def _check_samples(name: str, samples: Tensor, facts: Facts, n: int, unbounded: 
 
 def _logits(name: str, answer: Tensor | Verdict, n: int) -> Tensor:
     logits = answer.logits if isinstance(answer, Verdict) else answer
-    assert logits.shape == (n,), f"{name}: logits {tuple(logits.shape)}, not ({n},)"
+    assert logits.shape[:1] == (n,), f"{name}: logits {tuple(logits.shape)}, not ({n}, …)"
     assert logits.isfinite().all(), f"{name}: the discriminator's logits are not finite"
     return logits
 
@@ -96,6 +103,8 @@ def _check_players(architecture: Architecture, facts: Facts, batch_size: int) ->
     weights = players.state_dict()
     same = all(torch.equal(value, weights[key]) for key, value in twin.state_dict().items())
     assert same, f"{name}: two builds from one random state differ"
+    if _by_loss_only(players):
+        return
     _check_forward(name, players, facts, batch_size)
     _check_gradients(name, players, facts, batch_size)
     _check_sampling(name, players, other, facts, batch_size)

@@ -27,8 +27,11 @@ def check_dataset(dataset: Dataset, *, count: int = 12) -> None:
     for stream in streams.values():
         _check_reads(dataset.name, stream, _spread(len(stream), count))
     entries = _first_rows(streams.values())
-    assert "real" in entries, f"{dataset.name}: read() gives {', '.join(entries)}, but no 'real'"
-    _check_samples(dataset.name, source.read(_spread(len(source), count)), facts)
+    for stream in streams.values():
+        _check_entries(dataset.name, stream, source.entries)
+    missing = [entry for entry in source.entries if entry not in entries]
+    assert not missing, f"{dataset.name}: read() gives {', '.join(entries)}, but no '{missing[0]}'"
+    _check_samples(dataset.name, source.read(_spread(len(source), count)), facts, source.entries)
 
     twin = dataset.open()
     assert twin.facts == facts, f"{dataset.name}: opened again it has other facts: {twin.facts}, not {facts}"
@@ -59,13 +62,26 @@ def _check_facts(name: str, facts: Facts) -> None:
     assert named in (0, facts.classes), f"{name}: {named} class names for {facts.classes} classes"
 
 
-def _check_samples(name: str, rows: dict[str, Tensor], facts: Facts) -> None:
-    real = rows["real"]
-    assert tuple(real.shape[1:]) == facts.shape, f"{name}: samples {tuple(real.shape[1:])}, facts say {facts.shape}"
-    wanted = torch.uint8 if facts.images else torch.float32
-    assert real.dtype == wanted, f"{name}: samples are {real.dtype}, should be {wanted}"
-    if not facts.images:
-        assert real.isfinite().all(), f"{name}: a point is not finite"
+def _check_entries(name: str, stream: Source, all_entries: Sequence[str]) -> None:
+    """A stream says what it gives, and shows every sample anew as its place in the stream says."""
+    unknown = [entry for entry in stream.entries if entry not in all_entries]
+    assert not unknown, f"{name}: a stream gives '{unknown[0]}', which is not among its source's entries"
+    chosen = [0, len(stream) - 1, 0, len(stream) // 2]
+    rows = stream.varied(chosen, 1, 10)
+    _require_equal(f"{name}, varied again", stream.varied(chosen, 1, 10), rows)
+    parts = [stream.varied(chosen[:1], 1, 10), stream.varied(chosen[1:], 1, 11)]
+    apart = {entry: torch.cat([part[entry] for part in parts]) for entry in rows}
+    _require_equal(f"{name}, varied in two parts", apart, rows)
+
+
+def _check_samples(name: str, rows: dict[str, Tensor], facts: Facts, entries: Sequence[str]) -> None:
+    real = rows[entries[0]]
+    for real in (rows[entry] for entry in entries):
+        assert tuple(real.shape[1:]) == facts.shape, f"{name}: samples {tuple(real.shape[1:])}, facts say {facts.shape}"
+        wanted = torch.uint8 if facts.images else torch.float32
+        assert real.dtype == wanted, f"{name}: samples are {real.dtype}, should be {wanted}"
+        if not facts.images:
+            assert real.isfinite().all(), f"{name}: a point is not finite"
     labels = rows.get("labels")
     assert (labels is None) == (facts.classes == 0), (
         f"{name}: facts say {facts.classes} classes, but read() gives {'no ' if labels is None else ''}labels"

@@ -81,21 +81,22 @@ class TinyPlayers(Architecture):
 class RandomSource(Source):
     """Random bytes, or normal points, with random labels. few: of so many the batch has some beside the others."""
 
-    def __init__(self, facts: Facts, few: int = 0):
-        self.facts, self._few = facts, few
+    def __init__(self, facts: Facts, few: int = 0, entries: tuple[str, ...] = ("real",)):
+        self.facts, self._few, self.entries = facts, few, entries
         generator = torch.Generator().manual_seed(0)
-        size = (facts.size, *facts.shape)
-        if facts.images:
-            self._samples = torch.randint(256, size, generator=generator, dtype=torch.uint8)
-        else:
-            self._samples = torch.randn(size, generator=generator)
+        self._samples = {entry: self._drawn((facts.size, *facts.shape), generator) for entry in entries}
         self._labels = torch.randint(max(1, facts.classes), (facts.size,), generator=generator)
+
+    def _drawn(self, size: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        if self.facts.images:
+            return torch.randint(256, size, generator=generator, dtype=torch.uint8)
+        return torch.randn(size, generator=generator)
 
     def read(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """Samples and labels."""
         chosen = torch.tensor(indices)
         labels = {"labels": self._labels[chosen]} if self.facts.classes else {}
-        return {"real": self._samples[chosen], **labels}
+        return {**{entry: rows[chosen] for entry, rows in self._samples.items()}, **labels}
 
     def streams(self) -> Mapping[str, Source]:
         """The samples, and those of whose labels training is told apart."""
@@ -127,11 +128,13 @@ class RandomSamples(Dataset):
     """Number of samples; no multiple of the usual batch, so that batches reach over the end of an epoch."""
     labelled: int = Field(default=0, ge=0)
     """Of so many the batch has labelled and labelled_classes too."""
+    entries: tuple[str, ...] = ("real",)
+    """What they are called, each with random samples of its own."""
 
     def open(self) -> Source:
         """The samples, in memory."""
         facts = Facts(self.shape, self.classes, self.size, f"random {self.shape} {self.classes}")
-        return RandomSource(facts, self.labelled)
+        return RandomSource(facts, self.labelled, self.entries)
 
 
 class PlainDescent(Optimizer):

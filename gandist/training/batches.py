@@ -55,9 +55,10 @@ class _Reader(Dataset[dict[str, Tensor] | Exception]):
         first = number * self.span.total
         batch: dict[str, Tensor] = {}
         for name, source in self.streams.items():
-            chosen = indices(self.seed, name, len(source), first + self.span.start, first + self.span.stop)
+            start = first + self.span.start
+            chosen = indices(self.seed, name, len(source), start, first + self.span.stop)
             try:
-                batch.update(source.read(chosen))
+                batch.update(source.varied(chosen, key(self.seed, "varied", name), start))
             except GandistError:
                 raise
             except Exception as error:

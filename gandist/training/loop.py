@@ -20,15 +20,12 @@ from gandist.training.probes import Probes
 from gandist.training.profile import Profile
 from gandist.training.requests import Requests
 from gandist.training.run import RunView
-from gandist.training.sampling import samples
 from gandist.training.scalars import Scalars
 from gandist.training.shares import share
+from gandist.training.showing import Showing
 from gandist.training.state import State
 from gandist.training.surroundings import Announce, Surroundings
 from gandist.training.turns import Table, explained, require_gradients
-
-PICTURE = {True: 64, False: 2048}
-"""Samples in a picture, of images and of points; always of the same latents."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
     resumed_from = state.resume()
     progress = state.progress
     announce = around.watch(_view(state, source, around, resumed_from)) if around.rank == 0 else _silent
-    probes = Probes(state, around)
+    probes, showing = Probes(state, around), Showing(state, source, around)
     if around.evaluator is not None and config.evaluate.every:
         around.post("preparing the evaluation", progress.step, state.images)
         around.evaluator.prepare()
@@ -128,11 +125,9 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
             clock.enter(LOGGING)
             line = log_line(state, scalars.reduce(), clock.read(config.images_per_step), happens.evaluate, around)
             announce("gandist_on_log", step=progress.step, scalars=line)
-        if happens.sample and around.rank == 0 and "generator" in state.networks:
+        if happens.sample and showing.possible:
             clock.enter(SAMPLES)
-            shown = PICTURE[source.facts.images]
-            drawn = samples(state.generator, source.facts, seed=seed, start=0, stop=shown, device=around.device)
-            announce("gandist_on_samples", step=progress.step, images=torch.cat(list(drawn)).cpu())
+            announce("gandist_on_samples", step=progress.step, images=showing.picture())
         if saves:
             around.post("saving", progress.step, state.images)
             clock.enter(CHECKPOINT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gandist.training.sampling import samples
+from gandist.training.sampling import draws, samples
 from gandist.training.state import State
 from gandist.training.surroundings import Surroundings
 
@@ -15,7 +15,7 @@ class Probes:
 
     def __init__(self, state: State, around: Surroundings):
         self._state, self._device = state, around.device
-        watchers = state.config.tracking.values() if around.rank == 0 and "generator" in state.networks else ()
+        watchers = state.config.tracking.values() if around.rank == 0 and draws(state.networks) else ()
         self._wanted = [watcher.probe for watcher in watchers if watcher.place == "rank 0" and watcher.probe]
 
     def due(self, step: int) -> int:

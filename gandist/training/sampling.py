@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,11 @@ from gandist.contract.noise import Noise, key
 
 BLOCK = 64
 """Latents are drawn in blocks of this many, so that reaching sample i never draws all before it."""
+
+
+def draws(networks: Mapping[str, nn.Module]) -> bool:
+    """Whether there is a generator that makes samples of noise, rather than others of given ones."""
+    return hasattr(networks.get("generator"), "draw")
 
 
 def to_bytes(samples: Tensor) -> Tensor:

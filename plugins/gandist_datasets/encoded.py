@@ -57,13 +57,42 @@ class EncodedDataset(Labelling):
     """Processes per worker that read and decode ahead; 0 decodes in the worker itself."""
 
 
-class EncodedImages(Source):
+class Skipping(Source):
+    """Files of which some may be unreadable: each is named once, and more than a few are an error.
+
+    shown: where they lie, for messages. broken_limit: how many may be.
+    """
+
+    slow = True
+
+    def __init__(self, shown: str, broken_limit: int):
+        self.shown, self.broken_limit = shown, broken_limit
+        self.broken: dict[int, str] = {}
+
+    @abstractmethod
+    def named(self, number: int) -> str:
+        """The name of an image, for messages."""
+
+    def report(self, number: int, error: Exception, image: Encoded | Exception) -> None:
+        """Counts a broken image and names it; too many are an error."""
+        # Pillow repeats the path in some of its messages, and the address of a buffer in others.
+        reason = str(error).replace(repr(image), "the file") if isinstance(image, str) else str(error)
+        reason = "cannot identify image file" if "BytesIO" in reason else reason or type(error).__name__
+        self.broken[number] = f"{self.named(number)} ({reason})"
+        if len(self.broken) > self.broken_limit:
+            listed = "\n  ".join(list(self.broken.values())[:10])
+            raise ConfigError(
+                f"dataset.root: more than {self.broken_limit} images in {self.shown} cannot be read:\n"
+                f"  {listed}\n  remove them, or raise dataset.broken_limit"
+            )
+        log.warning("%s: skipping %s", self.shown, self.broken[number])
+
+
+class EncodedImages(Skipping):
     """Encoded images, read when asked for. In the place of a broken one stands the next that can be read.
 
     shown: where they lie, for messages. labels: int64 (N,), or None.
     """
-
-    slow = True
 
     def __init__(
         self,
@@ -75,21 +104,16 @@ class EncodedImages(Source):
         classes: int,
         fingerprint: str,
     ):
-        self.shown, self.labels = shown, labels
+        super().__init__(shown, dataset.broken_limit)
+        self.labels = labels
         self.size, self.channels, self.crop = dataset.size, dataset.channels, dataset.crop == "center"
-        self.broken_limit = dataset.broken_limit
         # How many are broken depends on who has read what, so the number of samples must not depend on it.
         shape = (self.channels, self.size, self.size)
         self.facts = Facts(shape, classes, count, fingerprint, class_names)
-        self.broken: dict[int, str] = {}
 
     @abstractmethod
     def encoded(self, numbers: Sequence[int]) -> list[Encoded | Exception]:
         """These images as they lie there, or why one cannot be got."""
-
-    @abstractmethod
-    def named(self, number: int) -> str:
-        """The name of an image, for messages."""
 
     def read(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """The images and their labels. Raises ConfigError that names the files when more than the limit are broken."""
@@ -131,17 +155,3 @@ class EncodedImages(Source):
                 self.report(number, error, image)
         if len(self.broken) == len(self):
             raise ConfigError(f"dataset.root: not one image in {self.shown} can be read")
-
-    def report(self, number: int, error: Exception, image: Encoded | Exception) -> None:
-        """Counts a broken image and names it; too many are an error."""
-        # Pillow repeats the path in some of its messages, and the address of a buffer in others.
-        reason = str(error).replace(repr(image), "the file") if isinstance(image, str) else str(error)
-        reason = "cannot identify image file" if "BytesIO" in reason else reason or type(error).__name__
-        self.broken[number] = f"{self.named(number)} ({reason})"
-        if len(self.broken) > self.broken_limit:
-            listed = "\n  ".join(list(self.broken.values())[:10])
-            raise ConfigError(
-                f"dataset.root: more than {self.broken_limit} images in {self.shown} cannot be read:\n"
-                f"  {listed}\n  remove them, or raise dataset.broken_limit"
-            )
-        log.warning("%s: skipping %s", self.shown, self.broken[number])
