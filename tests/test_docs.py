@@ -34,8 +34,8 @@ CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - set(SWEEPS))
 COMMAND: Any = typer.main.get_command(app)
 
 VERBS = {
-    "check", "config", "dashboard", "doctor", "evaluate", "export", "interpolate", "interpret", "jobs", "pack",
-    "plugins", "report", "sample", "schema", "submit", "sweep", "train",
+    "augment", "check", "config", "dashboard", "doctor", "evaluate", "export", "interpolate", "interpret", "jobs",
+    "pack", "plugins", "report", "sample", "schema", "submit", "sweep", "train",
 }  # fmt: skip
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Compared", "Component", "ConfigError", "Dataset",
