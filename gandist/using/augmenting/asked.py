@@ -24,6 +24,10 @@ _LONGEST = 1_000_000
 
 def require_labelled(trained: Trained) -> None:
     """Raises ConfigError if the generator cannot make images of a class that is asked for."""
+    if not hasattr(trained.generator, "draw"):
+        raise ConfigError(
+            f"{trained.path}: its generator makes nothing of noise alone, so there are no samples to label"
+        )
     if not trained.facts.images:
         raise ConfigError(f"{trained.path}: makes points, and a labelled data set is one of images")
     if trained.facts.classes < 2:

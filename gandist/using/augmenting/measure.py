@@ -66,14 +66,23 @@ def measure(
 
 def _split(trained: Trained, source: Source) -> tuple[Labelled, Labelled, str, bool]:
     """Images to draw from, images to test on, what those are, and whether the generator was trained on them."""
-    unseen, about = unseen_data(trained)
-    if unseen is not None and unseen.facts.classes == trained.facts.classes:
+    unseen, about = source.held_out(), f"held out by {trained.config.dataset.name}"
+    if unseen is None or not _fit(trained, unseen):
+        unseen, about = unseen_data(trained)
+    if unseen is not None and _fit(trained, unseen):
         pool, test = order(source, "held out")[:MOST_TRAINED], order(unseen, "held out")[:MOST_HELD_OUT]
         return Labelled(*read(source, pool)), Labelled(*read(unseen, test)), about, False
     if len(source) < 2 * trained.facts.classes:
         raise ConfigError(f"{trained.path}: {len(source)} images are too few to keep some of each class for a test")
     pool, test = held_out(source)
     return Labelled(*read(source, pool)), Labelled(*read(source, test)), f"a fifth of the training data; {about}", True
+
+
+def _fit(trained: Trained, unseen: Source) -> bool:
+    """Whether these are labelled images of the run's kind."""
+    facts = unseen.facts
+    same = (facts.shape, facts.classes) == (trained.facts.shape, trained.facts.classes)
+    return same and {"real", "labels"} <= unseen.read([0]).keys()
 
 
 def _notes(trained: Trained, real: int, seen: bool, about: str, maker: Maker) -> list[str]:
