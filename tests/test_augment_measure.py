@@ -20,7 +20,7 @@ from gandist.using.augmenting.compare import Comparison, compare, few
 from gandist.using.augmenting.interval import interval, quantile
 from gandist.using.augmenting.learning import Labelled, jittered
 
-STEPS, SEEDS, SIDE = 40, 3, 8
+STEPS, SEEDS, SIDE = 30, 3, 8
 
 
 def part(split: str) -> Labelled:
