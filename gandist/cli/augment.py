@@ -36,7 +36,7 @@ def augment(
             metavar="P", help="Keep what a classifier of the run's data gives this much of the class asked for."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the latents.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the latents; --measure has 0, 1, ….")] = 0,
     measure: Annotated[bool, typer.Option("--measure", help="Tell whether they help, and write nothing.")] = False,
     real: Annotated[
         int | None, typer.Option(min=1, help="With --measure: real images a class that are added to; 10.")
@@ -55,6 +55,8 @@ def augment(
     gandist augment runs/conditional-digits --counts '{3: 50, 8: 120}' --agree 0.9 --out more
     gandist augment runs/conditional-digits --measure --real 10
     """
+    import torch
+
     from gandist.using.augmenting.asked import require_labelled
     from gandist.using.load import load
 
@@ -70,21 +72,16 @@ def augment(
     if not measure and len(ways) != 1:
         said = f"not {' and '.join(ways)} together" if ways else "e.g. --per-class 100"
         raise ConfigError(f"say how many images with one of --per-class N, --counts or --balance, {said}")
-    trained = load(run)
+    trained = load(run, "cuda" if torch.cuda.is_available() else "cpu")
     require_labelled(trained)
-    if out is not None:
-        from gandist.using.augmenting.folder import require_empty
-
-        require_empty(out)
-    maker = _maker(trained, keep, agree)
-    if measure:
-        _measure(maker, per_class, real, seeds, as_json)
+    if out is None:
+        _measure(_maker(trained, keep, agree), per_class, real, seeds, as_json)
         return
-    from gandist.using.augmenting.folder import write_data_set
+    from gandist.using.augmenting.folder import require_empty, write_data_set
 
-    assert out is not None
+    require_empty(out)
     wanted = _wanted(trained, per_class, counts)
-    print_result(write_data_set(maker, wanted, out, seed, metadata), as_json)
+    print_result(write_data_set(_maker(trained, keep, agree), wanted, out, seed, metadata), as_json)
 
 
 def _wanted(trained: Trained, per_class: int | None, counts: str | None) -> dict[int, int]:

@@ -98,7 +98,8 @@ def _about(folder: Path) -> tuple[Facts, int, dict[str, Any]]:
         facts: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in about["facts"].items()
         }
-        told = {name: about[name] for name in ("run_id", "images", "versions") if name in about}
+        kinds = {"run_id": str, "images": int, "versions": dict}
+        told = {name: about[name] for name, kind in kinds.items() if isinstance(about.get(name), kind)}
         return Facts(**facts), int(about["step"]), told
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder}: {checkpoint.MANIFEST} is not one of a run: {error}") from error

@@ -52,7 +52,8 @@ class Trained:
 
     path: what was loaded, a run or a checkpoint. step: of training. facts: of the data set it was trained on.
     generator: the smoothed one, in eval mode. read_player: reads another player's weights. names: of all players.
-    about: what its newest checkpoint says of the training: `run_id`, `images`, `versions`; {} where none is left.
+    about: what its newest checkpoint says of the training: `run_id`, `images`, `versions`; what it does not say is left
+    out.
     """
 
     path: Path

@@ -45,7 +45,9 @@ def require_labelled(trained: Trained) -> None:
 def names(facts: Facts) -> tuple[str, ...]:
     """One name a class: the data set's, or the labels, as wide as the largest so that they sort."""
     width = len(str(facts.classes - 1))
-    return facts.class_names or tuple(f"{label:0{width}d}" for label in range(facts.classes))
+    if len(facts.class_names) == facts.classes:
+        return facts.class_names
+    return tuple(f"{label:0{width}d}" for label in range(facts.classes))
 
 
 def alike(facts: Facts, each: int) -> dict[int, int]:
