@@ -41,7 +41,7 @@ def augment(
     real: Annotated[
         int | None, typer.Option(min=1, help="With --measure: real images a class that are added to; 10.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=2, help="With --measure: repetitions; 8.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=2, help="With --measure: repetitions; 5.")] = None,
     metadata: MetadataOption = True,
     as_json: JsonOption = False,
 ) -> None:

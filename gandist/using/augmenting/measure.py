@@ -19,7 +19,7 @@ from gandist.using.augmenting.made import Maker
 from gandist.using.interpreting.real import training_data, unseen_data
 from gandist.using.trained import Trained
 
-PER_CLASS, REAL, SEEDS = 100, 10, 8
+PER_CLASS, REAL, SEEDS = 100, 10, 5
 
 
 def measure(
