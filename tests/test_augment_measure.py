@@ -20,7 +20,7 @@ from gandist.using.augmenting.compare import Comparison, compare, few
 from gandist.using.augmenting.interval import interval, quantile
 from gandist.using.augmenting.learning import Labelled, jittered
 
-STEPS, SEEDS, SIDE = 30, 3, 8
+SIDE = 8
 
 
 def part(split: str) -> Labelled:
@@ -39,15 +39,15 @@ def test() -> Labelled:
     return part("test")
 
 
-def compared(pool: Labelled, test: Labelled, synthetic) -> Comparison:
-    return compare(pool, test, synthetic, classes=10, each=5, seeds=SEEDS, steps=STEPS)
+def compared(pool: Labelled, test: Labelled, synthetic, seeds: int = 3, steps: int = 30) -> Comparison:
+    return compare(pool, test, synthetic, classes=10, each=3, seeds=seeds, steps=steps)
 
 
 def test_more_real_images_are_found_to_help(pool: Labelled, test: Labelled):
     # What is "synthetic" here are real images that neither the classifier nor the test had.
     half = Labelled(pool.images[:700], pool.labels[:700])
     others = Labelled(pool.images[700:], pool.labels[700:])
-    found = compared(half, test, lambda seed: few(others, 10, 50, seed))
+    found = compared(half, test, lambda seed: few(others, 10, 50, seed), seeds=4, steps=60)
     assert found.verdict == "helps"
     assert found.gain.mean > 0.03
     assert found.of("synthetic").mean - found.of("standard").mean == pytest.approx(found.gain.mean)
