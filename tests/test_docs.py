@@ -42,10 +42,10 @@ PUBLIC = {
     "ConfigError", "Dataset", "Examination", "Examined", "Exploration", "Explored", "Extractor", "Facts",
     "GandistError", "Loss", "Memory", "Metric", "Noise", "Optimizer", "Place", "Probe", "Real", "Recomputable",
     "Regularizer", "RunError", "Schedule", "Scored", "Seen", "Source", "Turn", "Verdict", "Watcher", "all_sum",
-    "cache_folder", "check", "class_logits", "classifier_of", "config", "dashboard", "defined_in", "doctor",
-    "download", "evaluate", "export", "fitted_classifier", "hookimpl", "interpolate", "interpret", "jobs", "load",
-    "nearest", "pack", "plugins", "report", "sample", "schema", "slopes", "squared_distances", "submit", "sweep",
-    "train", "train_classifier", "translate",
+    "augment", "cache_folder", "check", "class_logits", "classifier_of", "config", "dashboard", "defined_in",
+    "doctor", "download", "evaluate", "export", "fitted_classifier", "hookimpl", "interpolate", "interpret", "jobs",
+    "load", "nearest", "pack", "plugins", "report", "sample", "schema", "slopes", "squared_distances", "submit",
+    "sweep", "train", "train_classifier", "translate",
 }  # fmt: skip
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Compared", "Component", "ConfigError", "Dataset",

@@ -10,14 +10,14 @@ import pytest
 import torch
 import yaml
 import zoo
+from labelled import Labelled
 from PIL import Image
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import nn
 
 from gandist import ConfigError, Facts
 from gandist.cli import main
 from gandist.config.resolve import resolve
-from gandist.contract.noise import Noise
 from gandist.training.sampling import draw, to_bytes
 from gandist.using.evaluate import evaluate
 from gandist.using.export import export
@@ -26,21 +26,6 @@ from gandist.using.pictures import slerp, write_interpolation, write_samples
 from gandist.using.trained import Trained
 
 CPU = torch.device("cpu")
-
-
-class Labelled(nn.Module):
-    """A conditional generator: the label is the brightness, the latent makes the picture."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(0.1))
-
-    def draw(self, noise: Noise, n: int) -> Tensor:
-        return noise.normal(n, 64)
-
-    def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        assert labels is not None
-        return (self.scale * latents).view(-1, 1, 8, 8) + (labels.view(-1, 1, 1, 1) - 1) / 2
 
 
 @pytest.fixture
@@ -194,7 +179,7 @@ def test_exported_onnx_does_what_the_generator_does(digits: Trained, labelled: T
     pytest.importorskip("onnxscript")
     for trained, names in ((digits, ["latents"]), (labelled, ["latents", "labels"])):
         export(trained, tmp_path / "g.onnx")
-        assert [path.name for path in tmp_path.iterdir()] == ["g.onnx"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["g.md", "g.onnx"]
         session = onnxruntime.InferenceSession(tmp_path / "g.onnx")
         assert [entry.name for entry in session.get_inputs()] == names
         for batch in (1, 7):

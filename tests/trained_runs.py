@@ -22,6 +22,13 @@ def _train(folder: Path, dataset: dict[str, Any], architecture: dict[str, Any], 
     train(config, config.dataset.open(), Surroundings(folder=folder, config_text=text))
 
 
+def train_conditional(folder: Path) -> Path:
+    """A run of digits by label, trained on the training part for 8 steps: `folder`."""
+    architecture = {"name": "dcgan", "width": 8, "latent": 8, "norm": "none", "conditioning": "projection"}
+    _train(folder, {"name": "digits", "size": 16, "split": "train"}, architecture, 8)
+    return folder
+
+
 def train_runs(folder: Path) -> Path:
     """The folder with runs `digits`, 20 steps with checkpoints at 10 and 20, and `ring`."""
     _train(folder / "digits", {"name": "digits"}, {"name": "mlp-conv"}, 20)

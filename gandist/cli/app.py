@@ -28,6 +28,10 @@ OverridesArgument = Annotated[
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, or a checkpoint inside it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 
+MetadataOption = Annotated[
+    bool, typer.Option("--metadata/--no-metadata", help="Say in the files that they are synthetic, of which run.")
+]
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:

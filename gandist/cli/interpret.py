@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gandist.cli.app import JsonOption, RunArgument, app, guarded
+from gandist.cli.app import JsonOption, MetadataOption, RunArgument, app, guarded
 from gandist.cli.output import print_json, print_rows
 from gandist.errors import ConfigError
 
@@ -67,6 +67,7 @@ def directions(
     label: LabelOption = None,
     layers: LayersOption = None,
     latents: Annotated[int, typer.Option(min=2, help="Latents that the directions are found from.")] = 20_000,
+    metadata: MetadataOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Draw what samples vary in most (GANSpace).
@@ -81,7 +82,8 @@ def directions(
     """
     from gandist.using.interpreting.directions import find_directions
 
-    _walk(context, out, count, samples, span, steps, seed, label, layers, as_json, find_directions, latents=latents)
+    shown = (out, samples, span, steps, metadata)
+    _walk(context, shown, count, seed, label, layers, as_json, find_directions, latents=latents)
 
 
 @interpret.command()
@@ -96,6 +98,7 @@ def factors(
     seed: SeedOption = 0,
     label: LabelOption = None,
     layers: LayersOption = None,
+    metadata: MetadataOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Draw what the first weights stretch (SeFa).
@@ -108,16 +111,14 @@ def factors(
     """
     from gandist.using.interpreting.factors import find_factors
 
-    _walk(context, out, count, samples, span, steps, seed, label, layers, as_json, find_factors)
+    shown = (out, samples, span, steps, metadata)
+    _walk(context, shown, count, seed, label, layers, as_json, find_factors)
 
 
 def _walk(
     context: typer.Context,
-    out: Path,
+    shown: tuple[Path, int, float, int, bool],
     count: int,
-    samples: int,
-    span: float,
-    steps: int,
     seed: int,
     label: int | None,
     layers: str | None,
@@ -128,10 +129,11 @@ def _walk(
     from gandist.using.interpreting.spaces import Space
     from gandist.using.interpreting.walks import require_walk, told, write_walks
 
+    out, samples, span, steps, metadata = shown
     require_walk(out, count, samples, span, steps)
     space = Space(_loaded(context), seed, label, layers)
     found = find(space, count, **how)
-    write_walks(space, found, out, samples, span, steps)
+    write_walks(space, found, out, samples, span, steps, metadata)
     result = told(space, found, out)
     rows = result.pop("directions") if not as_json else []
     _print(result, as_json)
@@ -151,6 +153,7 @@ def truncation(
     samples: Annotated[int, typer.Option(min=1, help="Samples that are shown.")] = 6,
     seed: SeedOption = 0,
     label: LabelOption = None,
+    metadata: MetadataOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Draw samples at several truncations.
@@ -163,7 +166,7 @@ def truncation(
     """
     from gandist.using.interpreting.truncation import write_truncation
 
-    result = write_truncation(_loaded(context), out, _numbers(psi), samples, seed, label)
+    result = write_truncation(_loaded(context), out, _numbers(psi), samples, seed, label, metadata)
     _print(result, as_json)
 
 
@@ -187,6 +190,7 @@ def neighbours(
     seed: SeedOption = 0,
     label: LabelOption = None,
     truncation: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="As of gandist sample.")] = None,
+    metadata: MetadataOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Draw samples beside the nearest real images.
@@ -200,7 +204,7 @@ def neighbours(
     from gandist.using.interpreting.neighbours import write_neighbours
 
     trained = _loaded(context)
-    result = write_neighbours(trained, out, count, nearest, features, seed, label, truncation)
+    result = write_neighbours(trained, out, count, nearest, features, seed, label, truncation, metadata)
     rows = result.pop("neighbours") if not as_json else []
     _print(result, as_json)
     for row in rows:

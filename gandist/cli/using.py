@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gandist.cli.app import JsonOption, RunArgument, verb
+from gandist.cli.app import JsonOption, MetadataOption, RunArgument, verb
 from gandist.cli.output import print_result
 from gandist.errors import ConfigError
 
@@ -26,13 +26,15 @@ def sample(
     truncation: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Below 1: less variety, more typical samples.")
     ] = None,
+    metadata: MetadataOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Write samples: a .png grid, a folder of PNGs, or .npz."""
     from gandist.using.load import load
     from gandist.using.pictures import write_samples
 
-    result = write_samples(load(run), out, count=count, seed=seed, label=label, truncation=truncation)
+    asked: dict[str, Any] = {"count": count, "seed": seed, "label": label, "truncation": truncation}
+    result = write_samples(load(run), out, **asked, provenance=metadata)
     print_result(result, as_json)
 
 
@@ -47,6 +49,7 @@ def interpolate(
         str, typer.Option(metavar="spherical|linear", help="Along great circles, or along straight lines.")
     ] = "spherical",
     label: LabelOption = None,
+    metadata: MetadataOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Write a walk between latents: .gif, or .png strip.
@@ -59,7 +62,8 @@ def interpolate(
     from gandist.using.load import load
     from gandist.using.pictures import write_interpolation
 
-    result = write_interpolation(load(run), out, seed=seed, frames=frames, stops=stops, label=label, way=way)
+    asked: dict[str, Any] = {"seed": seed, "frames": frames, "stops": stops, "label": label, "way": way}
+    result = write_interpolation(load(run), out, **asked, provenance=metadata)
     print_result(result, as_json)
 
 
@@ -148,7 +152,10 @@ def classify(
 
 @verb
 def export(run: RunArgument, out: OutOption, as_json: JsonOption = False) -> None:
-    """Write the generator: .safetensors, .onnx or .pt2."""
+    """Write the generator: .safetensors, .onnx or .pt2.
+
+    Beside it a model card, NAME.md.
+    """
     from gandist.using.export import export as write
     from gandist.using.load import load
 

@@ -1,5 +1,6 @@
 """The app with all its verbs: each module registers its own when it is imported."""
 
+from gandist.cli import augment as augment
 from gandist.cli import configs as configs
 from gandist.cli import data as data
 from gandist.cli import interpret as interpret

@@ -195,6 +195,8 @@ class Dataset(Component):
     """Where samples come from."""
 
     kind: ClassVar[str] = "datasets"
+    licence: ClassVar[str] = ""
+    """Under which licence the samples are published, as Hugging Face writes it ("cc-by-4.0"); empty if not known."""
 
     loaders: int = Field(default=0, ge=0, le=256)
     """Processes per worker that read and decode ahead; 0 reads in the worker itself. In-memory data needs none."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gandist.contract.components import Watcher
 from gandist.contract.hookspecs import hookimpl
+from gandist.tracking.provenance import Provenance, metadata
 from gandist.training.run import RunView
 
 MOST_IMAGES = 64
@@ -41,7 +42,8 @@ class GridWriter:
     @hookimpl
     def gandist_on_samples(self, run: RunView, step: int, images: Tensor) -> None:
         """images: uint8 (B, C, H, W), or points (B, D)."""
-        write(picture(images), run.folder / "samples" / f"step-{step:08d}.png")
+        about = Provenance(run.id, run.name, step, run.config.run.seed)
+        write(picture(images), run.folder / "samples" / f"step-{step:08d}.png", about)
 
     @hookimpl
     def gandist_on_pictures(self, run: RunView, step: int, pictures: dict[str, Tensor]) -> None:
@@ -113,9 +115,10 @@ def axis_limit(points: Tensor) -> float:
     return next(power * digit for digit in (1.5, 2, 3, 5, 7.5, 10) if power * digit >= extent)
 
 
-def write(image: Image.Image, path: Path) -> None:
-    """Saves a PNG under a temporary name first, so that whoever looks never sees half a picture."""
+def write(image: Image.Image, path: Path, about: Provenance | None) -> None:
+    """Saves a PNG that says where it comes from, None to say nothing, under a temporary name first, so that whoever
+    looks never sees half a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    image.save(partial, format="PNG")
+    image.save(partial, format="PNG", **metadata(about, "PNG"))
     partial.replace(path)

@@ -181,5 +181,5 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a whole checkpoint: step, images, versions, facts of the data set, files."""
+    """The manifest of a whole checkpoint: step, id of the run, images, versions, facts of the data set, files."""
     return read_json(path / MANIFEST)

@@ -170,7 +170,12 @@ class State:
         }
         require_equal({**flat, **moments})
         if around.rank == 0:
-            about = {"images": self.images, "versions": around.versions, "facts": asdict(self.facts)}
+            about = {
+                "run_id": self.progress.run_id,
+                "images": self.images,
+                "versions": around.versions,
+                "facts": asdict(self.facts),
+            }
             networks, state = on_host(flat), on_host({"optimizers": optimizers, "progress": asdict(self.progress)})
             folder, step = around.folder / CHECKPOINTS, self.progress.step
             best = self.progress.best

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from gandist.errors import ConfigError
 from gandist.training.checkpoint import write_tensors
 from gandist.training.sampling import draw
+from gandist.using.card import write_card
 from gandist.using.trained import Trained
 
 
@@ -39,7 +40,8 @@ def export(trained: Trained, out: Path) -> dict[str, Any]:
     """Writes the smoothed generator.
 
     .safetensors: weights and buffers, with config and facts as metadata. .onnx and .pt2 (torch.export): a network with
-    input `latents` (and `labels` int64 (B,), if it heeds them) and output `images`, for any batch size B.
+    input `latents` (and `labels` int64 (B,), if it heeds them) and output `images`, for any batch size B. Beside it
+    NAME.md, a model card, unless an edited one lies there.
     Raises ConfigError for another ending, for latents that are no plain tensor, and if the extra `onnx` is missing.
     """
     out = Path(out)
@@ -53,9 +55,11 @@ def export(trained: Trained, out: Path) -> dict[str, Any]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         writers[out.suffix.lower()](trained, out)
+        card, written = write_card(trained, out)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror or error}); give another --out") from error
-    return {"path": str(out), "bytes": out.stat().st_size, "step": trained.step}
+    told = str(card) if written else f"{card} is kept, since somebody has edited it; move it away for a new one"
+    return {"path": str(out), "bytes": out.stat().st_size, "card": told, "step": trained.step}
 
 
 def _write_weights(trained: Trained, out: Path) -> None:

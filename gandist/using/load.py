@@ -56,13 +56,13 @@ def _of_checkpoint(path: Path, folder: Path, device: torch.device) -> Trained:
     if (wrong := checkpoint.damage(folder)) is not None:
         raise CheckpointError(f"{folder}: damaged checkpoint: {wrong}; use the run folder to get the newest whole one")
     config = _config(folder)
-    facts, step = _about(folder)
+    facts, step, about = _about(folder)
     weights = _weights(folder)
 
     def player(name: str) -> nn.Module:
         return _player(folder, config, facts, name, _of_player(weights, name))
 
-    return Trained(path, config, facts, step, player("generator").to(device), player, _names(config, facts))
+    return Trained(path, config, facts, step, player("generator").to(device), player, _names(config, facts), about)
 
 
 def _of_file(
@@ -70,7 +70,7 @@ def _of_file(
 ) -> Trained:
     """From generator.safetensors; the facts come from a checkpoint, or from the data set if none was kept."""
     config = _config(path)
-    facts = _about(newest)[0] if newest else config.dataset.open().facts
+    facts, _, about = _about(newest) if newest else (config.dataset.open().facts, step, {})
 
     def player(name: str) -> nn.Module:
         if newest is None:
@@ -78,7 +78,7 @@ def _of_file(
         return _player(newest, config, facts, name, _of_player(_weights(newest), name))
 
     generator = _player(path / GENERATOR, config, facts, "generator", weights)
-    return Trained(path, config, facts, step, generator.to(device), player, _names(config, facts))
+    return Trained(path, config, facts, step, generator.to(device), player, _names(config, facts), about)
 
 
 def _config(folder: Path) -> Config:
@@ -89,14 +89,16 @@ def _config(folder: Path) -> Config:
     return resolve(compose(path))
 
 
-def _about(folder: Path) -> tuple[Facts, int]:
-    """Facts and step of a whole checkpoint; in its manifest JSON has made lists of tuples."""
+def _about(folder: Path) -> tuple[Facts, int, dict[str, Any]]:
+    """Facts, step and what else is told of a whole checkpoint; in its manifest JSON has made lists of tuples."""
     try:
         about = checkpoint.manifest(folder)
         facts: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in about["facts"].items()
         }
-        return Facts(**facts), int(about["step"])
+        kinds = {"run_id": str, "images": int, "versions": dict}
+        told = {name: about[name] for name, kind in kinds.items() if isinstance(about.get(name), kind)}
+        return Facts(**facts), int(about["step"]), told
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder}: {checkpoint.MANIFEST} is not one of a run: {error}") from error
 

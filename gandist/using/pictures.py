@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from gandist.errors import ConfigError, did_you_mean
 from gandist.tracking.grids import CELL, MOST_IMAGES, picture, write
+from gandist.tracking.provenance import Provenance, metadata
 from gandist.training.checkpoint import write_file
 from gandist.training.sampling import draw, to_bytes
 from gandist.using.trained import Trained
@@ -30,11 +32,13 @@ def write_samples(
     seed: int = 0,
     label: int | None = None,
     truncation: float | None = None,
+    provenance: bool = True,
 ) -> dict[str, Any]:
     """Writes samples 0 to count-1 of `seed`; what `out` is called says how.
 
     .png: one grid of at most 64 images, or a scatter plot of points. .npz: `images` uint8 (N, H, W, C) or `points`
     float32 (N, D), and `labels` int64 (N,) of a conditional generator. No ending, or a folder: one PNG a sample.
+    provenance: whether PNGs say in their metadata that they are synthetic, of which run and seed.
     Raises ConfigError for another ending, and where nothing can be written.
     """
     out, how = Path(out), Path(out).suffix.lower()
@@ -49,11 +53,13 @@ def write_samples(
     if folder and not images:
         raise ConfigError(f"{out}: points are written as .npz, or drawn as .png")
     batches = trained.batches(count, seed, label, truncation=truncation)
+    more = {} if label is None else {"label": label}
+    about = trained.provenance(seed, more=more) if provenance else None
     try:
         if folder:
-            _write_pictures(out, batches)
+            _write_pictures(out, batches, about)
         elif how == ".png":
-            write(picture(torch.cat(list(batches))), out)
+            write(picture(torch.cat(list(batches))), out, about)
         else:
             made = torch.cat(list(batches))
             arrays = {"images": made.permute(0, 2, 3, 1)} if images else {"points": made}
@@ -73,14 +79,20 @@ def _write_arrays(out: Path, arrays: dict[str, Tensor]) -> None:
     write_file(out, buffer.getvalue())
 
 
-def _write_pictures(out: Path, batches: Any) -> None:
+def as_image(one: Tensor) -> Image.Image:
+    """A picture of one sample, uint8 (1 or 3, H, W)."""
+    return Image.fromarray(one.permute(1, 2, 0).squeeze(-1).contiguous().numpy())
+
+
+def _write_pictures(out: Path, batches: Iterator[Tensor], about: Provenance | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     number = 0
     for batch in batches:
         if batch.shape[1] not in (1, 3):
             raise ConfigError(f"{out}: PNGs have 1 or 3 channels, these images {batch.shape[1]}; write .npz")
         for one in batch:
-            Image.fromarray(one.permute(1, 2, 0).squeeze(-1).contiguous().numpy()).save(out / f"{number:06d}.png")
+            told = about and replace(about, more={**about.more, "index": number})
+            as_image(one).save(out / f"{number:06d}.png", **metadata(told, "PNG"))
             number += 1
 
 
@@ -114,11 +126,12 @@ def write_interpolation(
     stops: int = 4,
     label: int | None = None,
     way: str = "spherical",
+    provenance: bool = True,
 ) -> dict[str, Any]:
     """Writes a walk through `stops` latents: a .gif that ends where it began, or a .png strip that does not.
 
     way: spherical, along great circles, or linear, along straight lines. All frames have one label: the given one, or
-    that of the first latent.
+    that of the first latent. provenance: as of `write_samples`.
     """
     out, how = Path(out), Path(out).suffix.lower()
     if way not in WAYS:
@@ -134,11 +147,12 @@ def write_interpolation(
     images = _walk(trained, seed, frames, stops, label, how == ".gif", WAYS[way])
     scale = max(1, CELL // max(images.shape[-2:]))
     images = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    about = trained.provenance(seed) if provenance else None
     try:
         if how == ".png":
-            write(picture(torch.cat(list(images), dim=2)[None]), out)
+            write(picture(torch.cat(list(images), dim=2)[None]), out, about)
         else:
-            _write_gif(out, [picture(image[None]) for image in images])
+            _write_gif(out, [picture(image[None]) for image in images], about)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror or error}); give another --out") from error
     return {"path": str(out), "frames": frames, "way": way, "seed": seed, "step": trained.step}
@@ -165,12 +179,13 @@ def _walk(
     return torch.cat(images)
 
 
-def _write_gif(out: Path, pictures: list[Image.Image]) -> None:
+def _write_gif(out: Path, pictures: list[Image.Image], about: Provenance | None) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     try:
         first, *rest = pictures
-        first.save(partial, format="GIF", save_all=True, append_images=rest, duration=_MILLISECONDS, loop=0)
+        how: dict[str, Any] = {"duration": _MILLISECONDS, "loop": 0, **metadata(about, "GIF")}
+        first.save(partial, format="GIF", save_all=True, append_images=rest, **how)
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gandist.config.schema import Config
 from gandist.contract.facts import Facts
 from gandist.errors import ConfigError
+from gandist.tracking.provenance import Provenance
 from gandist.training.sampling import BLOCK, draw, heeds_labels, samples
 
 
@@ -51,6 +52,8 @@ class Trained:
 
     path: what was loaded, a run or a checkpoint. step: of training. facts: of the data set it was trained on.
     generator: the smoothed one, in eval mode. read_player: reads another player's weights. names: of all players.
+    about: what its newest checkpoint says of the training: `run_id`, `images`, `versions`; what it does not say is left
+    out.
     """
 
     path: Path
@@ -60,6 +63,7 @@ class Trained:
     generator: nn.Module
     read_player: Callable[[str], nn.Module]
     names: tuple[str, ...] = ("generator",)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -76,6 +80,12 @@ class Trained:
         """All players by name, in eval mode, the generator the smoothed one; needs a checkpoint."""
         others = {name: self.read_player(name).to(self.device) for name in self.names if name != "generator"}
         return {"generator": self.generator, **others}
+
+    def provenance(
+        self, seed: int | None, *, mixed: bool = False, more: Mapping[str, str | int] | None = None
+    ) -> Provenance:
+        """What files of its samples say of themselves."""
+        return Provenance(self.about.get("run_id"), self.config.run.name, self.step, seed, mixed, more or {})
 
     @torch.no_grad()
     def render(self, latents: Any, labels: Tensor | None) -> Tensor:

@@ -20,6 +20,7 @@ class Digits(Labelling):
     """1,797 real handwritten digits (Alpaydin & Kaynak 1998, UCI), 8×8 scans scaled up; nothing to download."""
 
     name: ClassVar[str] = "digits"
+    licence: ClassVar[str] = "cc-by-4.0"
 
     root: str | None = None
     """Ignored, so that data sets can be exchanged by name. The scans lie in the package."""

@@ -57,6 +57,7 @@ class FashionMnist(Preset):
     """Fashion-MNIST: 60,000 and 10,000 pieces of clothing, grey 28×28 (Xiao et al. 2017)."""
 
     name: ClassVar[str] = "fashion-mnist"
+    licence: ClassVar[str] = "mit"
     names: ClassVar[tuple[str, ...]] = (
         "T-shirt/top",
         "Trouser",
@@ -85,6 +86,7 @@ class Kmnist(Preset):
     """Kuzushiji-MNIST: 60,000 and 10,000 cursive Japanese characters, grey 28×28 (Clanuwat et al. 2018)."""
 
     name: ClassVar[str] = "kmnist"
+    licence: ClassVar[str] = "cc-by-sa-4.0"
     names: ClassVar[tuple[str, ...]] = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
     servers: ClassVar[tuple[str, ...]] = (
         "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",

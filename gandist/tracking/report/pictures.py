@@ -86,7 +86,8 @@ def _frame(step: int, images: int, path: Path, side: int | None, damaged: list[s
             image = image.convert("L" if image.mode == "L" else "RGB")
             image.thumbnail((side, side), Image.Resampling.LANCZOS)
             content = io.BytesIO()
-            image.save(content, format="WEBP", quality=_QUALITY)
+            # With what the picture said of itself.
+            image.save(content, format="WEBP", quality=_QUALITY, xmp=image.info.get("xmp", b""))
             return Frame(step, images, _uri("webp", content.getvalue()), *image.size)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         damaged.append(f"{path.parent.name}/{path.name} cannot be shown: {error}")

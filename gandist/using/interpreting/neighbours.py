@@ -34,12 +34,14 @@ def write_neighbours(
     seed: int = 0,
     label: int | None = None,
     truncation: float | None = None,
+    provenance: bool = True,
 ) -> dict[str, Any]:
     """Draws samples 0 to count-1 of `seed`, each with its nearest training images to the right of it.
 
     features: an installed extractor, in whose features the distance is Euclidean; by default pixels are compared, by
-    the root of the mean squared difference in grey levels of 255. All training images are looked at, in
-    blocks of 64 MiB. Returns indices and distances. Raises ConfigError for what the run or its data do not have.
+    the root of the mean squared difference in grey levels of 255. All training images are looked at, in blocks of
+    64 MiB. provenance: whether the file says in its metadata that it is partly synthetic. Returns indices and
+    distances. Raises ConfigError for what the run or its data do not have.
     """
     require_ending(out, (".png",), "a sheet of neighbours")
     require_images(trained, "a sheet of neighbours")
@@ -57,7 +59,8 @@ def write_neighbours(
         f"{trained.config.run.name}, step {trained.step:,}: nearest of {len(source):,} training images",
         f"below each its index and distance: {_measure(features)}",
     ]
-    write([sheet(rows, ["sample", *(str(rank + 1) for rank in range(indices.shape[1]))], title)], out)
+    about = trained.provenance(seed, mixed=True) if provenance else None
+    write([sheet(rows, ["sample", *(str(rank + 1) for rank in range(indices.shape[1]))], title)], out, about)
     return {
         "path": str(out),
         "step": trained.step,

@@ -6,12 +6,14 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from gandist.errors import ConfigError
 from gandist.tracking.grids import CELL, GAP
+from gandist.tracking.provenance import Provenance, metadata
 from gandist.training.checkpoint import write_file
 
 INK, GREY = (30, 30, 30), (110, 110, 110)
@@ -106,16 +108,18 @@ def require_few(pictures: int, how: str) -> None:
         raise ConfigError(f"{pictures:,} pictures are more than the {MOST_PICTURES:,} of one file: give less {how}")
 
 
-def write(pictures: Sequence[Image.Image], out: Path) -> None:
-    """Writes one picture as .png, or several as the frames of a .gif, whole or not at all, without metadata."""
+def write(pictures: Sequence[Image.Image], out: Path, about: Provenance | None = None) -> None:
+    """Writes one picture as .png, or several as the frames of a .gif, whole or not at all.
+
+    about: what the file says of generated images in it; None writes no metadata.
+    """
     buffer = io.BytesIO()
     if out.suffix.lower() == ".gif":
         pictures = [one.quantize(256) for one in pictures]
-        pictures[0].save(
-            buffer, format="GIF", save_all=True, append_images=pictures[1:], duration=_MILLISECONDS, loop=0
-        )
+        how: dict[str, Any] = {"duration": _MILLISECONDS, "loop": 0, **metadata(about, "GIF")}
+        pictures[0].save(buffer, format="GIF", save_all=True, append_images=pictures[1:], **how)
     else:
-        pictures[0].save(buffer, format="PNG", optimize=True)
+        pictures[0].save(buffer, format="PNG", optimize=True, **metadata(about, "PNG"))
     save(buffer.getvalue(), out)
 
 

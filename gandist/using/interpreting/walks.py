@@ -36,16 +36,26 @@ def require_walk(out: Path, count: int, samples: int, span: float, steps: int) -
         require_few(count * samples * columns, "--count, --samples or --steps")
 
 
-def write_walks(space: Space, found: Found, out: Path, samples: int = 1, span: float = 3.0, steps: int = 7) -> None:
+def write_walks(
+    space: Space,
+    found: Found,
+    out: Path,
+    samples: int = 1,
+    span: float = 3.0,
+    steps: int = 7,
+    provenance: bool = True,
+) -> None:
     """Draws samples 0 to samples-1 of the space's seed, moved by -span to +span standard deviations.
 
     .png: a row for each direction and sample, a column for each step. .gif: a row for each direction, a column for each
     sample, there and back. .npz: `vectors` float32 (K, D), `shares`, `spreads` (K,), `layers`.
+    provenance: whether pictures say in their metadata that they are synthetic.
     """
     ending = require_ending(out, ENDINGS, "a walk along directions")
     if ending == ".npz":
         _write_numbers(space, found, out)
         return
+    about = space.trained.provenance(space.seed) if provenance else None
     codes = torch.cat(list(space.codes(samples, space.seed)))
     captions = [(str(number + 1), f"{share:.1%}") for number, share in enumerate(found.shares.tolist())]
     title = [f"{space.trained.config.run.name}, step {space.trained.step:,}: {found.of}"]
@@ -60,13 +70,13 @@ def write_walks(space: Space, found: Found, out: Path, samples: int = 1, span: f
             for k, caption in enumerate(captions)
             for i in range(samples)
         ]
-        write([sheet(rows, [f"{amount:+.3g}" if abs(amount) > 1e-6 else "0" for amount in amounts], title)], out)
+        write([sheet(rows, [f"{amount:+.3g}" if abs(amount) > 1e-6 else "0" for amount in amounts], title)], out, about)
         return
     there = [
         sheet([Row(moved[f, k], caption) for k, caption in enumerate(captions)], title=[*title, f"{amount:+.1f} sd"])
         for f, amount in enumerate(amounts)
     ]
-    write([*there, *there[-2:0:-1]], out)
+    write([*there, *there[-2:0:-1]], out, about)
 
 
 def _moved(space: Space, found: Found, codes: Tensor, amount: float) -> Tensor:

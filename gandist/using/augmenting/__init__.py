@@ -1,0 +1,1 @@
+"""Labelled images from a conditional generator, and whether a classifier gains by them."""
