@@ -99,8 +99,8 @@ def gandist_on_probe(run: Any, step: int, images: Tensor) -> None:
 def gandist_on_evaluation(run: Any, step: int, metrics: dict[str, float], late: bool) -> None:
     """Called with the metrics of an evaluation, by name.
 
-    late: they come from a process beside the training, of a step that it has left behind, and stand in no log line. A
-    run that goes on after a crash may tell them once more.
+    late: they stand in no log line, as they come from a process beside the training, of a step that it has left behind.
+    A run that goes on after a crash may tell them once more.
     """
 
 

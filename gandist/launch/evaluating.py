@@ -182,7 +182,7 @@ class Beside:
             return ray.get(self._task, timeout=self._limit)
         except GetTimeoutError:
             self._end()
-            raise RunError(f"the evaluation did not come back within {self._limit:g} s (evaluate.limit)") from None
+            raise RunError(f"they did not come within {self._limit:g} s (evaluate.limit)") from None
 
     def _end(self) -> None:
         if self._task is not None:
@@ -193,6 +193,10 @@ class Beside:
 
 def _told(error: Exception) -> str:
     """What a task died of, in a line."""
+    from ray.exceptions import NodeDiedError, WorkerCrashedError
+
+    if isinstance(error, WorkerCrashedError | NodeDiedError):
+        return "the process that made them died: it was killed, ran out of memory, or lost its node"
     cause = getattr(error, "cause", None) or error
     first = (str(cause).strip().splitlines() or [""])[0]
     return first if isinstance(cause, RunError) else f"{type(cause).__name__}: {first}"

@@ -40,14 +40,14 @@ class Evaluations:
         """Goes on with what had not come back when the run was left."""
         self._announce = announce
         if self._state.progress.pending and not self._has_room():
-            self._in_turn()
+            self._in_turn(late=True)
 
     def due(self) -> bool:
         """Scores the current step, or leaves it to the process beside. Returns whether a checkpoint is due."""
         progress = self._state.progress
         # The one at work comes to its end; of those that would wait for it the newest does.
         progress.pending = [*progress.pending[:1], progress.step]
-        return self._has_room() or self._in_turn()
+        return self._has_room() or self._in_turn(late=False)
 
     def written(self, step: int) -> None:
         """The checkpoint of a step is whole. For rank 0."""
@@ -69,7 +69,7 @@ class Evaluations:
         progress = self._state.progress
         while progress.pending and not self._state.exhausted:
             if not self._has_room():
-                self._in_turn()
+                self._in_turn(late=True)
                 return False
             self._around.post("waiting for the evaluation", progress.step, self._state.images)
             returned = on_rank_0(self._next)
@@ -85,8 +85,11 @@ class Evaluations:
         beside = self._around.beside
         return on_rank_0(lambda: beside is not None and beside.room())
 
-    def _in_turn(self) -> bool:
-        """All ranks score the current step, if it is to be scored; what is older is left out."""
+    def _in_turn(self, late: bool) -> bool:
+        """All ranks score the current step, if it is to be scored; what is older is left out.
+
+        late: its log line has been written. Returns whether a checkpoint is due.
+        """
         state, around = self._state, self._around
         step, pending = state.progress.step, state.progress.pending
         state.progress.pending = []
@@ -97,7 +100,7 @@ class Evaluations:
         assert around.evaluator is not None
         state.share_buffers()
         saves = state.judge(around.evaluator.measure(state.smoothed_players, state.config.run.seed), step)
-        self._announce("gandist_on_evaluation", step=step, metrics=state.progress.metrics, late=False)
+        self._announce("gandist_on_evaluation", step=step, metrics=state.progress.metrics, late=late)
         return saves
 
     def _say_why(self, left_out: list[int]) -> None:
