@@ -88,7 +88,8 @@ def _table(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield "No keys.\n"
         return
     yield "| key | type | default | meaning |\n| --- | --- | --- | --- |"
-    for key, field in model.model_fields.items():
+    for name, field in model.model_fields.items():
+        key = field.alias or name
         yield f"| `{prefix}{key}` | {_type(field)} | {_default(prefix + key, field)} | {_meaning(field)} |"
     yield ""
 

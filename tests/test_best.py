@@ -129,9 +129,9 @@ def judge(rank: int, folder: str) -> None:
     config = tiny_config(evaluate=GIVEN["evaluate"])
     around = Surroundings(folder=Path(folder), rank=rank, world=2, device=torch.device("cpu"))
     state = State(config, config.dataset.open().facts, around)
-    due = state.judge({"good": 0.5 + rank, "modes": 1.0})
+    due = state.judge({"good": 0.5 + rank, "modes": 1.0}, 0)
     state.progress.step = 5
-    due_later = state.judge({"good": 0.6 - rank, "modes": 1.0})
+    due_later = state.judge({"good": 0.6 - rank, "modes": 1.0}, 5)
     assert state.progress.best is not None
     Path(folder, f"{rank}.json").write_text(json.dumps([due, due_later, state.progress.best.value]))
     dist.barrier()

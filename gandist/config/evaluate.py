@@ -49,6 +49,11 @@ class Evaluate(Section):
     """Samples that are scored."""
     best: Best | None = None
     """Which checkpoint is kept as the best one, and whether to wait for a better one; null keeps the newest only."""
+    asynchronous: bool = Field(default=False, alias="async")
+    """Score checkpoints in a process of its own, on a free CPU or GPU, while the training goes on; where none is free,
+    all workers score in turn, as without it."""
+    limit: int = Field(default=3600, ge=1)
+    """Seconds after which an evaluation beside the training (`async`) that has not come back is given up."""
 
     @model_validator(mode="after")
     def _best_is_measured(self) -> Self:

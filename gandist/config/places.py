@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from gandist.contract.component import Component
 from gandist.contract.discovery import installed
@@ -51,7 +52,12 @@ def kind_of(expected: Any) -> type[Component] | None:
 
 def keys_of(model: type[BaseModel]) -> list[str]:
     """The keys that a section or component takes, sorted."""
-    return sorted(model.model_fields)
+    return sorted(_fields(model))
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Its fields by the keys that stand for them in YAML."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def inside(expected: Any, value: Any) -> Iterator[tuple[Any, Any, Any]]:
@@ -69,7 +75,8 @@ def expected_at(expected: Any, value: Any, key: Any) -> Any:
     """What is expected at value[key]; UNKNOWN where no class knows such a key, Any where nothing is said."""
     model = model_of(expected, value)
     if model is not None:
-        return model.model_fields[key].annotation if key in model.model_fields else UNKNOWN
+        field = _fields(model).get(key)
+        return field.annotation if field is not None else UNKNOWN
     for option in options(expected):
         args = get_args(option)
         if get_origin(option) is dict and isinstance(value, Mapping):

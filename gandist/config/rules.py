@@ -258,6 +258,13 @@ def warn_of_spectral_norm_in_parts(parts: Parts) -> Iterator[str]:
             )
 
 
+def warn_of_no_process_beside(parts: Parts) -> Iterator[str]:
+    """A run without Ray has one process."""
+    evaluate = parts.config.evaluate
+    if evaluate.asynchronous and evaluate.every and not parts.config.cluster.most_workers:
+        yield "evaluate.async: cluster.workers: 0 has no Ray for a process beside the training: the run scores in turn"
+
+
 def _plays(regularizer: Regularizer, role: str) -> bool:
     return callable(regularizer.method(role))
 
@@ -289,4 +296,5 @@ RULES: tuple[Rule, ...] = (
 WARNINGS: tuple[Callable[[Parts], Iterator[str]], ...] = (
     warn_of_penalty_through_batch_norm,
     warn_of_spectral_norm_in_parts,
+    warn_of_no_process_beside,
 )

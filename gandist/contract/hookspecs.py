@@ -96,8 +96,12 @@ def gandist_on_probe(run: Any, step: int, images: Tensor) -> None:
 
 
 @hookspec
-def gandist_on_evaluation(run: Any, step: int, metrics: dict[str, float]) -> None:
-    """Called with the metrics of an evaluation, by name."""
+def gandist_on_evaluation(run: Any, step: int, metrics: dict[str, float], late: bool) -> None:
+    """Called with the metrics of an evaluation, by name.
+
+    late: they stand in no log line, as they come from a process beside the training, of a step that it has left behind.
+    A run that goes on after a crash may tell them once more.
+    """
 
 
 @hookspec

@@ -149,6 +149,8 @@ def write_result(folder: Path, finished: dict[str, Any]) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "images_per_second": round(finished["images"] / seconds, 3) if seconds else None,
     }
+    if finished["metrics"] and finished["evaluated"] != finished["step"]:
+        outcome["evaluated"] = finished["evaluated"]
     if finished["best"] is not None:
         outcome["best"] = finished["best"]
     write_file(folder / RESULT, (json.dumps(outcome, indent=1) + "\n").encode())

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gandist.config.schema import Cluster, Config
@@ -26,6 +26,7 @@ class Seats:
     """What Ray is asked for. bundle: what each worker reserves. strategy: Ray's word for how they are spread.
 
     accelerator: type of the GPUs, None for any. interface: of the network, None to let NCCL and gloo choose.
+    beside: what an evaluation beside the training takes, {} if there is none.
     """
 
     gpu: bool
@@ -34,6 +35,7 @@ class Seats:
     strategy: str = "PACK"
     accelerator: str | None = None
     interface: str | None = None
+    beside: dict[str, float] = field(default_factory=dict)
 
 
 def local_seats(config: Config, place: Place, before: int | None) -> Seats:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from gandist.launch import folder as folders
 from gandist.launch import home as homes
 from gandist.launch.board import Board, remote_board
 from gandist.launch.desk import Desk, Follower
+from gandist.launch.evaluating import place_beside
 from gandist.launch.meanwhile import import_meanwhile
 from gandist.launch.placement import Seats, local_seats, take_seats
 from gandist.launch.resources import Place
@@ -148,7 +149,7 @@ def _trained(
     """Starts or joins Ray, trains there, and returns what rank 0 returned."""
     with ExitStack() as stack:
         seats = _seated(desk, config, stack, address, within)
-        config, payload = _with_threads(config, payload, seats.threads)
+        config, payload = _with_threads(config, {**payload, "beside": seats.beside}, seats.threads)
         folders.write_config(desk.home.folder, payload["config_text"])
         desk.home.keep(folders.CONFIG)
         board = Board() if config.cluster.most_workers == 0 else remote_board()
@@ -167,20 +168,30 @@ def _seated(desk: Desk, config: Config, stack: ExitStack, address: str | None, w
     before = folders.threads(desk.home.folder)
     if within is not None:
         if within.address is not None:
-            return take_seats(config, within.address, before, desk.warn)
-        return local_seats(config, within.place, before)
+            seats = take_seats(config, within.address, before, desk.warn)
+        else:
+            seats = local_seats(config, within.place, before)
+        return replace(seats, beside=place_beside(config, seats))
     if address is not None and config.cluster.most_workers:
         desk.phase(f"joining {address}")
         stack.enter_context(ray_cluster.joined_ray(address))
         import_meanwhile("ray.train.torch")
         seats = take_seats(config, address, before, desk.warn)
         arrival.require_everywhere(config)
+        seats = replace(seats, beside=place_beside(config, seats))
     else:
-        seats = local_seats(config, resources.this_machine(), before)
+        machine = resources.this_machine()
+        seats = local_seats(config, machine, before)
+        seats = replace(seats, beside=place_beside(config, seats, alone=machine))
         if config.cluster.most_workers:
             desk.phase("starting Ray")
-            gpus = config.cluster.most_workers if seats.gpu else 0
-            stack.enter_context(ray_cluster.local_ray(config.cluster.most_workers, gpus))
+            workers, more = config.cluster.most_workers, len(seats.beside)
+            stack.enter_context(ray_cluster.local_ray(workers + more, workers + more if seats.gpu else 0))
+            if place_beside(config, seats) and not more:
+                desk.warn(
+                    f"evaluate.async: the workers take all {'GPUs' if seats.gpu else 'CPUs'} of this machine, so they "
+                    f"score in turn"
+                )
     if before not in (None, seats.threads):
         desk.warn(f"cluster.threads was {before} and is {seats.threads} now: the last bits of the weights will differ")
     return seats

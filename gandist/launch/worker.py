@@ -18,6 +18,7 @@ from gandist.contract.components import Source
 from gandist.errors import GandistError
 from gandist.evaluation.evaluator import Evaluator
 from gandist.launch.board import Board, Cause, RemoteBoard
+from gandist.launch.evaluating import Beside, Order
 from gandist.launch.gauges import Gauges
 from gandist.launch.preemption import watch_for_preemption
 from gandist.launch.pulse import Pulse
@@ -88,7 +89,16 @@ class Rank:
 
         return announce
 
-    def surroundings(self, device: torch.device, evaluator: Evaluator | None) -> Surroundings:
+    def beside(self, stack: ExitStack) -> Beside | None:
+        """Who scores checkpoints beside the training, as long as the stack is open, if that is wanted and may be."""
+        if self.rank != 0 or not self._payload["beside"]:
+            return None
+        known = {name: self._payload[name] for name in ("config", "folder", "url", "cwd")}
+        beside = Beside(Order(self._payload["beside"], **known), self.config.evaluate.limit)
+        stack.callback(beside.close)
+        return beside
+
+    def surroundings(self, device: torch.device, evaluator: Evaluator | None, beside: Beside | None) -> Surroundings:
         """What the loop is given."""
         return Surroundings(
             folder=self.folder,
@@ -107,6 +117,7 @@ class Rank:
             writer=self.writer,
             warn=self.warn,
             evaluator=evaluator,
+            beside=beside,
             profile=self._payload["profile"],
             versions=self._payload["versions"],
         )
@@ -227,7 +238,7 @@ def _work(payload: dict[str, Any], number: int, world: int, find_device: Callabl
             evaluator = Evaluator(rank.config, source, device) if rank.config.evaluate.every else None
             if payload["joined"] and rank.config.cluster.most_workers:
                 watch_for_preemption(rank.leave)
-            finished = train(rank.config, source, rank.surroundings(device, evaluator))
+            finished = train(rank.config, source, rank.surroundings(device, evaluator, rank.beside(stack)))
             rank.send_rest()
             return asdict(finished)
         except Exception as error:

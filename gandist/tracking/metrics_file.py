@@ -13,10 +13,12 @@ from gandist.contract.hookspecs import hookimpl
 from gandist.training.run import RunView
 
 FILE_NAME = "metrics.jsonl"
+EVALUATION = "evaluation/"
+"""How the keys of scores begin."""
 
 
 class MetricsFile(Watcher):
-    """Writes metrics.jsonl into the run folder: one line of JSON for each logging step."""
+    """Writes metrics.jsonl into the run folder: a line of JSON for each logging step, and for scores that come late."""
 
     name: ClassVar[str] = "metrics"
 
@@ -60,10 +62,22 @@ class JsonLines:
 class MetricsWriter(JsonLines):
     """The rows of a run."""
 
+    def __init__(self, path: Path, rows: list[dict[str, Any]]):
+        super().__init__(path, rows)
+        self._evaluated = {row["step"] for row in rows if any(key.startswith(EVALUATION) for key in row)}
+
     @hookimpl
     def gandist_on_log(self, step: int, scalars: dict[str, float]) -> None:
         """The row of a logging step."""
         self.add({"step": step, **scalars, "images": int(scalars["images"])})
+
+    @hookimpl
+    def gandist_on_evaluation(self, run: RunView, step: int, metrics: dict[str, float], late: bool) -> None:
+        """A row of its own for scores that no log line has; what a crash makes the run measure again stands there."""
+        if late and step not in self._evaluated:
+            self._evaluated.add(step)
+            scores = {f"{EVALUATION}{name}": value for name, value in metrics.items()}
+            self.add({"step": step, **scores, "images": step * run.config.images_per_step})
 
     @hookimpl
     def gandist_on_train_end(self) -> None:

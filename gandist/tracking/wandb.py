@@ -14,12 +14,15 @@ from gandist.contract.components import Watcher
 from gandist.contract.hookspecs import hookimpl
 from gandist.tracking.aside import Aside
 from gandist.tracking.grids import as_drawn, picture
+from gandist.tracking.metrics_file import EVALUATION
 from gandist.training.run import RunView
 
 INIT_TIMEOUT = 10
 """Seconds that the server is waited for at the start; with what follows, the run is offline in less than 15."""
 FINISH_TIMEOUT = 30
 """Seconds that rows still to be sent are waited for at the end; what is left lies on disk for `wandb sync`."""
+REMEMBERED = 1000
+"""Steps of scores that came late which are kept in mind, so that none is logged twice after a crash."""
 END = 55.0
 """Seconds that a run waits for W&B at its end, at most, whatever W&B is doing."""
 
@@ -121,7 +124,8 @@ class WandbLog:
         self._run = run
         self._log: Any = None
         self._mark = run.folder / "wandb" / "progress.json"
-        self._logged = -1 if run.resumed_from is None else _read_mark(self._mark)
+        self._logged, evaluated = (-1, []) if run.resumed_from is None else _read_mark(self._mark)
+        self._latest, self._evaluated, self._scored = self._logged, set(evaluated), evaluated
         self._aside = Aside("wandb", self._lost)
         self._aside.do(lambda: self._begin(start))
 
@@ -129,6 +133,14 @@ class WandbLog:
     def gandist_on_log(self, step: int, scalars: dict[str, float]) -> None:
         """One row."""
         self._add(step, lambda: scalars)
+
+    @hookimpl
+    def gandist_on_evaluation(self, step: int, metrics: dict[str, float], late: bool) -> None:
+        """A row for scores that no log line has, at the images of their step, which later rows may have passed."""
+        if late and step not in self._evaluated:
+            self._evaluated.add(step)
+            scores = {f"{EVALUATION}{name}": value for name, value in metrics.items()}
+            self._aside.do(lambda: self._row(step * self._run.config.images_per_step, scores, step))
 
     @hookimpl
     def gandist_on_samples(self, step: int, images: Tensor) -> None:
@@ -170,10 +182,13 @@ class WandbLog:
         if images > self._logged:
             self._aside.do(lambda: self._row(images, values()))
 
-    def _row(self, images: int, values: dict[str, Any]) -> None:
+    def _row(self, images: int, values: dict[str, Any], evaluated: int | None = None) -> None:
         self._log.log({**values, "images": images})
+        self._latest = max(self._latest, images)
+        self._scored += [evaluated] if evaluated is not None else []
         partial = self._mark.with_name(self._mark.name + ".partial")
-        partial.write_text(json.dumps({"images": images}), encoding="utf-8")
+        mark = {"images": self._latest, "evaluated": self._scored[-REMEMBERED:]}
+        partial.write_text(json.dumps(mark), encoding="utf-8")
         partial.replace(self._mark)
 
     def _finish(self, code: int) -> None:
@@ -189,11 +204,13 @@ class WandbLog:
         self._run.warn(f"tracking.wandb: W&B is off from here on: {reason}; metrics.jsonl and samples go on")
 
 
-def _read_mark(path: Path) -> int:
+def _read_mark(path: Path) -> tuple[int, list[int]]:
+    """The images of the furthest row, and the steps whose scores came late; (-1, []) where nothing is known."""
     try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["images"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
-        return -1
+        mark = json.loads(path.read_text(encoding="utf-8"))
+        return int(mark["images"]), [int(step) for step in mark.get("evaluated", [])]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError, AttributeError):
+        return -1, []
 
 
 def _reason(error: Exception) -> str:

@@ -65,6 +65,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
         temporary.unlink(missing_ok=True)
 
 
+def name_of(step: int) -> str:
+    """The name of a checkpoint's folder."""
+    return f"step-{step:08d}"
+
+
 def step_of(path: Path) -> int | None:
     """The step in a checkpoint folder's name, or None if it is not one."""
     match = _NAME.fullmatch(path.name)
@@ -73,14 +78,16 @@ def step_of(path: Path) -> int | None:
 
 @dataclass(frozen=True)
 class Kept:
-    """Which checkpoints stay: the newest ones, and the one of the step `best` if there is one."""
+    """Which checkpoints stay: the newest ones, the one of the step `best` if there is one, and those of the steps
+    `pending`, which are still to be scored."""
 
     newest: int
     best: int | None = None
+    pending: tuple[int, ...] = ()
 
     def others(self, paths: Sequence[Path]) -> list[Path]:
         """Of checkpoints, newest first, those that do not stay."""
-        return [path for path in paths[self.newest :] if step_of(path) != self.best]
+        return [path for path in paths[self.newest :] if step_of(path) not in (self.best, *self.pending)]
 
 
 def save(
@@ -97,7 +104,7 @@ def save(
     networks: flat tensors by name. state: what torch.load reads with weights_only. about: more entries of the manifest.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"step-{step:08d}"
+    path = folder / name_of(step)
     temporary = folder / f"{path.name}.{secrets.token_hex(4)}.tmp"
     try:
         temporary.mkdir()

@@ -26,12 +26,10 @@ def terms_of(turn: Turn, terms: dict[str, Tensor], accuracy: bool = False) -> di
     return {**terms, **found}
 
 
-def log_line(
-    state: State, means: dict[str, float], speed: dict[str, float], evaluated: bool, around: Surroundings
-) -> dict[str, float]:
+def log_line(state: State, means: dict[str, float], speed: dict[str, float], around: Surroundings) -> dict[str, float]:
     """The scalars of a logging step, with their public names.
 
-    means: by "role/term", as `Scalars.reduce` gives them. evaluated: whether this step's metrics are fresh.
+    means: by "role/term", as `Scalars.reduce` gives them.
     """
     line: dict[str, float] = {"images": float(state.images)}
     for name, value in means.items():
@@ -49,6 +47,6 @@ def log_line(
         torch.cuda.reset_peak_memory_stats(around.device)
     line |= {key: value for key, value in around.recorded.items() if key not in line}
     around.recorded.clear()
-    if evaluated:
+    if state.progress.evaluated == state.progress.step:
         line |= {f"evaluation/{name}": value for name, value in state.progress.metrics.items()}
     return line

@@ -14,6 +14,7 @@ from gandist.contract.turn import Moment, Seen
 from gandist.training.batches import Batches
 from gandist.training.best import BestSoFar
 from gandist.training.clock import CHECKPOINT, DATA, EVALUATION, LOGGING, OTHER, SAMPLES, Clock, due
+from gandist.training.evaluations import Evaluations
 from gandist.training.logs import log_line, terms_of
 from gandist.training.players import divisor
 from gandist.training.probes import Probes
@@ -36,6 +37,8 @@ class Finished:
     images: int
     seconds: float
     metrics: dict[str, float]
+    evaluated: int
+    """The step that `metrics` are of."""
     best: BestSoFar | None
     stopped: bool
 
@@ -57,15 +60,15 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
     progress = state.progress
     announce = around.watch(_view(state, source, around, resumed_from)) if around.rank == 0 else _silent
     probes, showing = Probes(state, around), Showing(state, source, around)
-    if around.evaluator is not None and config.evaluate.every:
-        around.post("preparing the evaluation", progress.step, state.images)
-        around.evaluator.prepare()
+    evaluations = Evaluations(state, around)
+    evaluations.prepare()
     announce("gandist_on_train_start")
     rows = batches.peek(0)
     table.rehearse(rows)
     requests, stop = Requests(around, config.cluster.timeout, state.exchange), False
     profile = Profile(around, config.steps, progress.step)
     clock, begin = Clock(state.players, profile.mark), time.perf_counter() - progress.seconds
+    evaluations.begin(announce)
 
     while progress.step < config.steps and not stop and not state.exhausted:
         step, happens = progress.step, due(config, progress.step + 1)
@@ -107,23 +110,21 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
         clock.enter(OTHER)
         around.post("training", progress.step, state.images)
         wanted = requests.answer()
-        saves, stop = happens.save or bool(wanted), "stop" in wanted and progress.step < config.steps
+        saves, stop = happens.save or bool(wanted - {"scored"}), "stop" in wanted and progress.step < config.steps
+        if "scored" in wanted:
+            saves |= evaluations.collect()
         if saves or happens.evaluate:
             scalars.check()
         if happens.evaluate and around.evaluator is not None:
             around.post("evaluating", progress.step, state.images)
             clock.enter(EVALUATION)
-            state.share_buffers()
-            saves |= state.judge(around.evaluator.measure(state.smoothed_players, seed))
-            announce("gandist_on_evaluation", step=progress.step, metrics=progress.metrics)
-            if pictures := around.evaluator.pictures:
-                announce("gandist_on_pictures", step=progress.step, pictures=pictures)
+            saves |= evaluations.due()
         if count := probes.due(progress.step):
             clock.enter(SAMPLES)
             announce("gandist_on_probe", step=progress.step, images=probes.draw(count))
         if happens.log:
             clock.enter(LOGGING)
-            line = log_line(state, scalars.reduce(), clock.read(config.images_per_step), happens.evaluate, around)
+            line = log_line(state, scalars.reduce(), clock.read(config.images_per_step), around)
             announce("gandist_on_log", step=progress.step, scalars=line)
         if happens.sample and showing.possible:
             clock.enter(SAMPLES)
@@ -133,18 +134,22 @@ def train(config: Config, source: Source, around: Surroundings) -> Finished:
             clock.enter(CHECKPOINT)
             state.save()
         clock.enter(OTHER)
-        _announce_written(around, announce)
+        _announce_written(around, announce, evaluations)
+        evaluations.look()
 
     profile.close()
     around.post("waiting for the checkpoint", progress.step, state.images)
     state.finish_saving()
-    _announce_written(around, announce)
+    _announce_written(around, announce, evaluations)
+    stop = stop or evaluations.finish()
     requests.close()
     batches.close()
     if around.rank == 0 and not stop and "generator" in state.networks:
         state.write_generator()
     announce("gandist_on_train_end", error=None)
-    return Finished(progress.step, state.images, progress.seconds, progress.metrics, progress.best, stop)
+    return Finished(
+        progress.step, state.images, progress.seconds, progress.metrics, progress.evaluated, progress.best, stop
+    )
 
 
 def _silent(hook: str, **facts: object) -> None:
@@ -167,6 +172,7 @@ def _view(state: State, source: Source, around: Surroundings, resumed_from: int 
     )
 
 
-def _announce_written(around: Surroundings, announce: Announce) -> None:
+def _announce_written(around: Surroundings, announce: Announce, evaluations: Evaluations) -> None:
     for step, path in around.writer.written():
+        evaluations.written(step)
         announce("gandist_on_checkpoint", step=step, path=path)

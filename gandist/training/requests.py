@@ -13,7 +13,7 @@ from gandist.contract.collective import distributed
 from gandist.training.exchange import Exchange
 from gandist.training.surroundings import Surroundings
 
-KNOWN = ("stop", "save", "failed")
+KNOWN = ("stop", "save", "failed", "scored")
 LEAVING = 10.0
 """Seconds before `until` that remain for the last step, the checkpoint and the way out, beside the slowest write."""
 
@@ -38,6 +38,8 @@ class Requests:
             wanted = self._around.requests() | self._time_is_up()
             if self._around.writer.failure:
                 wanted.add("failed")
+            if self._around.beside is not None and self._around.beside.returned is not None:
+                wanted.add("scored")
             self._word.fill_(sum(1 << bit for bit, name in enumerate(KNOWN) if name in wanted))
             if self._exchange is not None:
                 self._exchange.tell(int(self._word))
@@ -45,7 +47,8 @@ class Requests:
             self._work = dist.broadcast(self._word, 0, group=self._group, async_op=True)
 
     def answer(self) -> set[str]:
-        """What was asked for, the same on all ranks: "stop", "save", or "failed" if a checkpoint was given up."""
+        """What was asked for, the same on all ranks: "stop", "save", "failed" if a checkpoint was given
+        up, or "scored" if an evaluation beside the training has come back."""
         if self._work is not None:
             self._work.wait()
         word = int(self._word) if self._exchange is None else self._exchange.told()

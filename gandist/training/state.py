@@ -41,8 +41,12 @@ class Progress:
     """Of training, over all attempts that survive."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Of the last evaluation."""
+    evaluated: int = 0
+    """The step that it scored."""
     best: BestSoFar | None = None
     """Of those before and this one."""
+    pending: list[int] = field(default_factory=list)
+    """Steps whose checkpoints are still to be scored beside the training."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for what no run of ours has: the id is part of names of files."""
@@ -53,6 +57,8 @@ class Progress:
             raise ValueError(f"the run id {str(self.run_id)[:40]!r} is not letters and digits")
         if type(self.step) is not int or self.step < 0:
             raise ValueError(f"the step is {str(self.step)[:40]}")
+        if not isinstance(self.pending, list) or not all(type(step) is int and step >= 0 for step in self.pending):
+            raise ValueError(f"the steps to be scored are {str(self.pending)[:40]}")
 
 
 class State:
@@ -179,7 +185,8 @@ class State:
             networks, state = on_host(flat), on_host({"optimizers": optimizers, "progress": asdict(self.progress)})
             folder, step = around.folder / CHECKPOINTS, self.progress.step
             best = self.progress.best
-            kept = checkpoint.Kept(self.config.train.keep, best.step if best else None)
+            pending = tuple(self.progress.pending)
+            kept = checkpoint.Kept(self.config.train.keep, best.step if best else None, pending)
 
             def write() -> Path:
                 path = checkpoint.save(folder, step, networks, state, around.config_text, about, kept)
@@ -236,15 +243,15 @@ class State:
             for name, tensor in mine.items():
                 tensor.copy_(flat[name])
 
-    def judge(self, metrics: dict[str, float]) -> bool:
-        """Notes the scores of an evaluation; whether a checkpoint is due, of what is the best so far or the last."""
+    def judge(self, metrics: dict[str, float], step: int) -> bool:
+        """Notes the scores of a step; whether a checkpoint is due, of what is the best so far or the last."""
         progress, wanted = self.progress, self.config.evaluate.best
-        progress.metrics = metrics
+        progress.metrics, progress.evaluated = metrics, step
         if wanted is None:
             return False
         # Rank 0's: elsewhere the last bits may differ, and all must come to the same conclusion.
         progress.metrics = on_rank_0(lambda: metrics)
-        progress.best = judged(progress.best, wanted, progress.metrics.get(wanted.score, math.nan), progress.step)
+        progress.best = judged(progress.best, wanted, progress.metrics.get(wanted.score, math.nan), step)
         return self.exhausted or (progress.best is not None and progress.best.step == progress.step)
 
     @property

@@ -35,6 +35,52 @@ class Evaluator(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Returned:
+    """What came of an evaluation beside the training: scores and pictures by name, or None and the reason."""
+
+    step: int
+    scores: dict[str, float] | None
+    reason: str = ""
+    pictures: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Beside(Protocol):
+    """Scores checkpoints in a process of its own while the training goes on, one at a time. Rank 0 has it.
+
+    Nothing that happens to that process is raised here: it comes back as a reason.
+    """
+
+    no_room: str
+    """Why there was no place for the process when `room` was asked last."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether an evaluation is at work, or has not been taken yet."""
+        ...
+
+    @property
+    def returned(self) -> Returned | None:
+        """What has come back and was not taken."""
+        ...
+
+    def room(self) -> bool:
+        """Whether there is a place for the process, or one at work; waits for it a few seconds at most."""
+        ...
+
+    def start(self, step: int) -> None:
+        """Hands over the checkpoint of a step, which is whole. It must not wait."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Waits until something has come back, so long at most."""
+        ...
+
+    def take(self) -> Returned:
+        """What has come back; the next one may start."""
+        ...
+
+
 def _nobody(run: RunView) -> Announce:
     return lambda hook, **facts: None
 
@@ -71,6 +117,8 @@ class Surroundings:
     recorded: dict[str, float] = field(default_factory=dict)
     """What watchers have put into the next log line, by key."""
     evaluator: Evaluator | None = None
+    beside: Beside | None = None
+    """Where `evaluate.async` is set: on rank 0, if there may be room for it."""
     profile: ProfiledSteps | None = None
     """The steps that each rank makes a trace of."""
     versions: dict[str, Any] = field(default_factory=dict)

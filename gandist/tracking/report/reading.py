@@ -173,7 +173,8 @@ class _Reader:
                 numbers = {
                     key: number for key, value in row.items() if (number := _number(value)) is not None or value is None
                 }
-                kept[images] = {**numbers, "step": step, "images": images}
+                # Scores of an evaluation beside the training have a row of their own.
+                kept[images] = {**kept.get(images, {}), **numbers, "step": step, "images": images}
         return tuple(kept[images] for images in sorted(kept))
 
     def _pictures(self, ratio: float) -> tuple[tuple[int, int, Path], ...]:
