@@ -20,7 +20,7 @@ from gandist.errors import CheckpointError, ConfigError, did_you_mean
 from gandist.evaluation.cache import read
 from gandist.training import checkpoint
 from gandist.training.players import build_networks
-from gandist.training.state import SMOOTHED
+from gandist.training.start import SMOOTHED
 from gandist.using.trained import Trained
 
 GENERATOR = "generator.safetensors"
