@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gandist.contract.anneal import Anneal
+    from gandist.contract.anomalies import FindsAnomalies, ShowsAnomalies, auroc, average_precision
     from gandist.contract.collective import all_sum
     from gandist.contract.comparing import Compared, nearest, squared_distances
     from gandist.contract.component import Component
@@ -58,6 +59,7 @@ _HOME = {
     "Examined": "contract.examining",
     "Extractor": "contract.scoring",
     "Facts": "contract.facts",
+    "FindsAnomalies": "contract.anomalies",
     "GandistError": "errors",
     "Loss": "contract.components",
     "Memory": "contract.turn",
@@ -73,11 +75,14 @@ _HOME = {
     "Schedule": "contract.components",
     "Scored": "contract.scoring",
     "Seen": "contract.turn",
+    "ShowsAnomalies": "contract.anomalies",
     "Source": "contract.components",
     "Turn": "contract.turn",
     "Verdict": "contract.turn",
     "Watcher": "contract.components",
     "all_sum": "contract.collective",
+    "auroc": "contract.anomalies",
+    "average_precision": "contract.anomalies",
     "cache_folder": "data.cache",
     "defined_in": "contract.discovery",
     "download": "data.download",
@@ -103,6 +108,7 @@ __all__ = [
     "Examined",
     "Extractor",
     "Facts",
+    "FindsAnomalies",
     "GandistError",
     "Loss",
     "Memory",
@@ -118,11 +124,14 @@ __all__ = [
     "Schedule",
     "Scored",
     "Seen",
+    "ShowsAnomalies",
     "Source",
     "Turn",
     "Verdict",
     "Watcher",
     "all_sum",
+    "auroc",
+    "average_precision",
     "cache_folder",
     "defined_in",
     "download",

@@ -35,14 +35,15 @@ COMMAND: Any = typer.main.get_command(app)
 
 VERBS = {
     "check", "config", "dashboard", "doctor", "evaluate", "export", "interpolate", "interpret", "jobs", "pack",
-    "plugins", "report", "sample", "schema", "submit", "sweep", "train",
+    "plugins", "report", "sample", "schema", "score", "submit", "sweep", "train",
 }  # fmt: skip
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Compared", "Component", "ConfigError", "Dataset",
-    "Examination", "Examined", "Extractor", "Facts", "GandistError", "Loss", "Memory", "Metric", "Noise",
-    "Optimizer", "Place", "Probe", "Real", "Recomputable", "Regularizer", "RunError", "Schedule", "Scored", "Seen",
-    "Source", "Turn", "Verdict", "Watcher", "all_sum", "cache_folder", "defined_in", "download",
-    "fitted_classifier", "hookimpl", "load", "nearest", "slopes", "squared_distances", "train",
+    "Examination", "Examined", "Extractor", "Facts", "FindsAnomalies", "GandistError", "Loss", "Memory", "Metric",
+    "Noise", "Optimizer", "Place", "Probe", "Real", "Recomputable", "Regularizer", "RunError", "Schedule", "Scored",
+    "Seen", "ShowsAnomalies", "Source", "Turn", "Verdict", "Watcher", "all_sum", "auroc", "average_precision",
+    "cache_folder", "defined_in", "download", "fitted_classifier", "hookimpl", "load", "nearest", "slopes",
+    "squared_distances", "train",
 }  # fmt: skip
 HOOKS = {
     "gandist_architectures", "gandist_augmentations", "gandist_datasets", "gandist_extractors", "gandist_losses",

@@ -69,6 +69,12 @@ CASES: dict[str, dict[str, Any]] = {
         "optimizer": {"name": "adam", "anneal_beta2": {"to": 0.9, "over": 120}, "clip": 1.0},
         "train": {"ema": {"half_life": 10, "anneal": {"to": 100, "over": 120}}},
     },
+    "an encoder alone": {
+        "architecture": {"name": "dcgan-encoder", "width": 4, "latent": 8},
+        "dataset": {"name": "one-class", "of": {"name": "digits", "size": 16}, "normal": 0},
+        "loss": {"name": "f-anogan"},
+        "optimizer": {"encoder": {"name": "adam"}},
+    },
     "clipped weights": {"loss": {"name": "wasserstein", "d_steps": 2}, "optimizer": {"name": "rmsprop"}},
 }
 
@@ -92,7 +98,7 @@ def config(case: dict[str, Any]) -> dict[str, Any]:
         "architecture": {**DCGAN, "norm": "none"},
         **{name: section for name, section in case.items() if name != "train"},
         "loss": loss,
-        "optimizer": {"generator": optimizer, "discriminator": optimizer},
+        "optimizer": optimizer if "encoder" in optimizer else {"generator": optimizer, "discriminator": optimizer},
         "train": {**train, **case.get("train", {})},
     }
 

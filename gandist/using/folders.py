@@ -43,6 +43,10 @@ class Pictures:
     def __len__(self) -> int:
         return len(self._files) if self._array is None else len(self._array)
 
+    def names(self) -> list[str]:
+        """Of the files, or the numbers of the images in an .npz, in the order in which they are read."""
+        return [file.name for file in self._files] if self._array is None else [str(n) for n in range(len(self))]
+
     def __iter__(self) -> Iterator[Tensor]:
         for start in range(0, len(self), _BATCH):
             if self._array is not None:
