@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gandist.contract.anneal import Anneal
+    from gandist.contract.anomalies import FindsAnomalies, ShowsAnomalies, auroc, average_precision
     from gandist.contract.classifying import Classifies, class_logits, classifier_of
     from gandist.contract.collective import all_sum
     from gandist.contract.comparing import Compared, nearest, squared_distances
@@ -65,6 +66,7 @@ _HOME = {
     "Explored": "contract.exploring",
     "Extractor": "contract.scoring",
     "Facts": "contract.facts",
+    "FindsAnomalies": "contract.anomalies",
     "GandistError": "errors",
     "Loss": "contract.components",
     "Memory": "contract.turn",
@@ -81,12 +83,15 @@ _HOME = {
     "Scored": "contract.scoring",
     "Seen": "contract.turn",
     "Shows": "contract.showing",
+    "ShowsAnomalies": "contract.anomalies",
     "Source": "contract.components",
     "Translates": "contract.translating",
     "Turn": "contract.turn",
     "Verdict": "contract.turn",
     "Watcher": "contract.components",
     "all_sum": "contract.collective",
+    "auroc": "contract.anomalies",
+    "average_precision": "contract.anomalies",
     "cache_folder": "data.cache",
     "class_logits": "contract.classifying",
     "classifier_of": "contract.classifying",
@@ -118,6 +123,7 @@ __all__ = [
     "Explored",
     "Extractor",
     "Facts",
+    "FindsAnomalies",
     "GandistError",
     "Loss",
     "Memory",
@@ -134,12 +140,15 @@ __all__ = [
     "Scored",
     "Seen",
     "Shows",
+    "ShowsAnomalies",
     "Source",
     "Translates",
     "Turn",
     "Verdict",
     "Watcher",
     "all_sum",
+    "auroc",
+    "average_precision",
     "cache_folder",
     "class_logits",
     "classifier_of",

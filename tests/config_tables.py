@@ -15,6 +15,7 @@ from gandist.config.evaluate import Best, Evaluate
 from gandist.config.places import describe
 from gandist.config.schema import Cluster, Config, Ema, Run, Train
 from gandist.config.section import Section
+from gandist.config.start import Start
 from gandist.config.yaml import write_yaml
 from gandist.contract.anneal import Anneal
 from gandist.contract.component import summary
@@ -25,6 +26,7 @@ DOCUMENT = Path(__file__).parents[1] / "configs" / "README.md"
 BEGIN, END = "<!-- made by tests/config_tables.py: begin -->", "<!-- made by tests/config_tables.py: end -->"
 SECTIONS: dict[str, type[Section]] = {
     "run": Run,
+    "start": Start,
     "train": Train,
     "train.ema": Ema,
     "cluster": Cluster,

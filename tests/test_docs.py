@@ -34,25 +34,18 @@ CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - set(SWEEPS))
 COMMAND: Any = typer.main.get_command(app)
 
 VERBS = {
-    "check", "classify", "config", "dashboard", "doctor", "evaluate", "export", "interpolate", "interpret", "jobs",
-    "pack", "plugins", "report", "sample", "schema", "submit", "sweep", "train",
+    "augment", "check", "classify", "config", "dashboard", "doctor", "evaluate", "export", "interpolate",
+    "interpret", "jobs", "pack", "plugins", "report", "sample", "schema", "score", "submit", "sweep", "train",
+    "translate",
 }  # fmt: skip
 PUBLIC = {
     "Anneal", "Architecture", "Augmentation", "CheckpointError", "Classifies", "Compared", "Component",
     "ConfigError", "Dataset", "Examination", "Examined", "Exploration", "Explored", "Extractor", "Facts",
-    "GandistError", "Loss", "Memory", "Metric", "Noise", "Optimizer", "Place", "Probe", "Real", "Recomputable",
-    "Regularizer", "RunError", "Schedule", "Scored", "Seen", "Source", "Turn", "Verdict", "Watcher", "all_sum",
-    "augment", "cache_folder", "check", "class_logits", "classifier_of", "config", "dashboard", "defined_in",
-    "doctor", "download", "evaluate", "export", "fitted_classifier", "hookimpl", "interpolate", "interpret", "jobs",
-    "load", "nearest", "pack", "plugins", "report", "sample", "schema", "slopes", "squared_distances", "submit",
-    "sweep", "train", "train_classifier", "translate",
-}  # fmt: skip
-PUBLIC = {
-    "Anneal", "Architecture", "Augmentation", "CheckpointError", "Compared", "Component", "ConfigError", "Dataset",
-    "Examination", "Examined", "Extractor", "Facts", "GandistError", "Loss", "Memory", "Metric", "Noise",
-    "Optimizer", "Place", "Probe", "Real", "Recomputable", "Regularizer", "RunError", "Schedule", "Scored", "Seen",
-    "Source", "Shows", "Translates", "Turn", "Verdict", "Watcher", "all_sum", "cache_folder", "defined_in", "download",
-    "fitted_classifier", "hookimpl", "load", "nearest", "slopes", "squared_distances", "train",
+    "FindsAnomalies", "GandistError", "Loss", "Memory", "Metric", "Noise", "Optimizer", "Place", "Probe", "Real",
+    "Recomputable", "Regularizer", "RunError", "Schedule", "Scored", "Seen", "Shows", "ShowsAnomalies", "Source",
+    "Translates", "Turn", "Verdict", "Watcher", "all_sum", "auroc", "average_precision", "cache_folder",
+    "class_logits", "classifier_of", "defined_in", "download", "fitted_classifier", "hookimpl", "load", "nearest",
+    "slopes", "squared_distances", "train", "train_classifier",
 }  # fmt: skip
 HOOKS = {
     "gandist_architectures", "gandist_augmentations", "gandist_datasets", "gandist_extractors", "gandist_losses",

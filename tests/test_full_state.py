@@ -97,6 +97,12 @@ CASES: dict[str, dict[str, Any]] = {
         "architecture": {"name": "cyclegan", "width": 2, "critic_width": 2, "critic_layers": 1},
         "loss": {"name": "cyclegan", "pool": 12},
     },
+    "an encoder alone": {
+        "architecture": {"name": "dcgan-encoder", "width": 4, "latent": 8},
+        "dataset": {"name": "one-class", "of": {"name": "digits", "size": 16}, "normal": 0},
+        "loss": {"name": "f-anogan"},
+        "optimizer": {"encoder": {"name": "adam"}},
+    },
     "clipped weights": {"loss": {"name": "wasserstein", "d_steps": 2}, "optimizer": {"name": "rmsprop"}},
 }
 
@@ -120,7 +126,7 @@ def config(case: dict[str, Any]) -> dict[str, Any]:
         "architecture": {**DCGAN, "norm": "none"},
         **{name: section for name, section in case.items() if name != "train"},
         "loss": loss,
-        "optimizer": {"generator": optimizer, "discriminator": optimizer},
+        "optimizer": optimizer if "encoder" in optimizer else {"generator": optimizer, "discriminator": optimizer},
         "train": {**train, **case.get("train", {})},
     }
 

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from gandist import Loss
 from gandist.config.resolve import resolve
-from gandist.contract.discovery import installed
 from gandist.training import checkpoint
 from gandist.training.batchnorm import SyncBatchNorm
 from gandist.training.loop import train
 from gandist.training.run import RunView
 from gandist.training.surroundings import Announce, Surroundings
+from tests.turns import adversarial
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
 
@@ -27,7 +26,7 @@ ARCHITECTURES = {"mlp-conv": 28, "dcgan": 32, "sngan-resnet": 32}
 
 def config(loss: str, architecture: str, steps: int = STEPS, **train: Any) -> dict[str, Any]:
     size = ARCHITECTURES[architecture]
-    turns = next(sum(kind().fresh_batches) for kind in installed().components(Loss) if kind.name == loss)
+    turns = next(sum(kind().fresh_batches) for kind in adversarial() if kind.name == loss)
     sections = {"images": 16 * steps * turns, "batch_size": 16, "log_every": 2, "save_every": 2, "keep": 10}
     return {
         "run": {"name": "gpu", "seed": 1},
@@ -66,7 +65,7 @@ def trained(mapping: dict[str, Any], folder: Path, stop_at: int = 0, device: str
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("loss", [loss.name for loss in installed().components(Loss) if not loss.entries])
+@pytest.mark.parametrize("loss", [loss.name for loss in adversarial()])
 def test_every_pair_trains(tmp_path: Path, loss: str, architecture: str, precision: str):
     lines = trained(config(loss, architecture, steps=2, precision=precision), tmp_path)
     assert lines

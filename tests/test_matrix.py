@@ -14,17 +14,16 @@ import pytest
 import yaml
 from gandist_datasets.idx import read_idx
 
-from gandist import Loss
-from gandist.contract.discovery import installed
 from tests.processes import run
 from tests.test_datasets import write_idx
+from tests.turns import adversarial
 
 STEPS = 4
 ARCHITECTURES = {
     "sngan-resnet": {"width": 8, "latent": 16},
     "stylegan2": {"channel_base": 256, "channel_max": 16, "latent": 16, "style": 16, "mapping_layers": 2},
 }
-LOSSES = {loss.name: sum(loss().fresh_batches) for loss in installed().components(Loss)}
+LOSSES = {loss.name: sum(loss().fresh_batches) for loss in adversarial()}
 PAIRS = [("wgan-gp", "sngan-resnet"), ("r3gan", "stylegan2")]
 
 

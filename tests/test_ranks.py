@@ -9,10 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gandist import Loss
 from gandist.config.schema import Config
-from gandist.contract.discovery import installed
 from tests.ranks import train_on_ranks
+from tests.turns import adversarial
 
 STEPS = 20
 POINTS = {"dataset": {"name": "gaussians"}, "architecture": {"name": "mlp", "width": 16, "depth": 2, "latent": 4}}
@@ -40,7 +39,7 @@ def config(parts: dict[str, Any], loss: dict[str, Any], **train: Any) -> dict[st
 def cases() -> dict[str, dict[str, Any]]:
     """Name → config; every registered loss that reads real samples alone, even and uneven."""
     found = {}
-    for loss in (one for one in installed().components(Loss) if not one.entries):
+    for loss in adversarial():
         found[f"{loss.name}"] = config(POINTS, {"name": loss.name, **R1})
         found[f"{loss.name}, uneven"] = config(POINTS, {"name": loss.name}, batch_size=7)
     found["batch norm and penalty"] = config(IMAGES, {"name": "wgan-gp"}, sync_batchnorm=True, batch_size=6)

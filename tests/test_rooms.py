@@ -62,7 +62,7 @@ def test_ray_and_wandb_have_one_home(path: Path):
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_plugins_use_public_names_only(path: Path):
     own = path.relative_to(ROOT / "plugins").parts[0]
-    allowed = {"torch", "numpy", "PIL", "pydantic", "gandist", own}
+    allowed = {"torch", "numpy", "PIL", "pyarrow", "pydantic", "gandist", own}
     for module, _ in imports(path):
         first = module.split(".")[0]
         assert first in allowed or first in __import__("sys").stdlib_module_names, module

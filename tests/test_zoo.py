@@ -18,6 +18,7 @@ from gandist.testing import check_architecture
 from gandist.testing.tiny import BaseLoss, RandomSamples
 from gandist.testing.trial import Trial, difference, play, play_in_two_goes
 from gandist.training.batchnorm import synchronise
+from tests.turns import adversarial
 
 pytestmark = pytest.mark.arithmetic
 
@@ -44,7 +45,8 @@ def test_all_shipped_image_architectures_are_here():
         c.name for c in installed().components(zoo.Architecture) if installed().provider(c).distribution == "gandist"
     }
     # Of the translators tests/test_contract.py has the weights, and plays their losses.
-    assert ours == {*zoo.NARROW, "mlp", "semi-supervised-mlp", "semi-supervised-conv", "cyclegan", "cut", "pix2pix"}
+    translators = {"cyclegan", "cut", "pix2pix"}
+    assert ours == {*zoo.NARROW, *translators, "mlp", "semi-supervised-mlp", "semi-supervised-conv", "dcgan-encoder"}
 
 
 PUBLISHED = [
@@ -156,9 +158,7 @@ def test_a_resumed_run_has_the_noise_and_the_mixing_of_an_undisturbed_one():
 
 @pytest.mark.slow
 @cases(*RANKED)
-@pytest.mark.parametrize(
-    "loss", [one for one in installed().components(Loss) if not one.entries], ids=lambda loss: loss.name
-)
+@pytest.mark.parametrize("loss", adversarial(), ids=lambda loss: loss.name)
 def test_every_loss_plays_every_architecture(loss: type[Loss], fields: dict[str, Any], shape: tuple[int, ...]):
     dataset = RandomSamples(shape=shape, classes=zoo.CLASSES)
     state = play(Trial(loss(), zoo.architecture(fields), dataset, steps=2))

@@ -9,8 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gandist import Noise, Turn
+from gandist import Loss, Noise, Turn
+from gandist.contract.discovery import installed
 from gandist.contract.turn import Moment, Span
+
+
+def adversarial() -> list[type[Loss]]:
+    """The registered losses that a generator and a discriminator play for real samples alone; others have tests with
+    their own players and data."""
+    found = (loss for loss in installed().components(Loss) if {*loss().turns} == {"generator", "discriminator"})
+    return [loss for loss in found if not loss.entries]
 
 
 class Spread(nn.Module):

@@ -34,10 +34,12 @@ def check(
     from gandist.config.resolve import resolve
     from gandist.evaluation.metrics import validate
     from gandist.launch.resources import require, this_machine
+    from gandist.training.start import require as require_start
 
     composed = compose(config, overrides or [])
     resolved = resolve(composed)
     opened = check_parts(resolved, composed, validate)
+    require_start(resolved, opened.players)
     warnings = [*opened.warnings, *require(resolved, this_machine())]
     summary = _summary(resolved, opened)
     if show is not None:

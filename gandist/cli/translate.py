@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gandist.cli.app import JsonOption, RunArgument, verb
+from gandist.cli.app import JsonOption, MetadataOption, RunArgument, verb
 from gandist.cli.output import print_result
 
 
@@ -23,6 +23,7 @@ def translate(
     tile: Annotated[
         int, typer.Option(min=64, help="Larger images go through in overlapping tiles of this many pixels a side.")
     ] = 512,
+    metadata: MetadataOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Translate images with a trained run.
@@ -38,7 +39,8 @@ def translate(
     from gandist.using.translate import Translator, write_translations
 
     trained = load(run, "cuda" if torch.cuda.is_available() else "cpu")
-    result = write_translations(
-        Translator.of(trained, to, tile), inputs, out, lambda text: print(text, file=sys.stderr)
-    )
+    # What was photographed is still in it.
+    about = trained.provenance(None, mixed=True) if metadata else None
+    translator = Translator.of(trained, to, tile)
+    result = write_translations(translator, inputs, out, lambda text: print(text, file=sys.stderr), about)
     print_result({**result, "skipped": result["skipped"] if as_json else len(result["skipped"])}, as_json)

@@ -151,6 +151,32 @@ def classify(
 
 
 @verb
+def score(
+    run: RunArgument,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A table, a folder of images, or an .npz.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.csv", help="Score, p-value and flag of each item.")],
+    heatmaps: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="New folder for a picture an image: white is anomalous.")
+    ] = None,
+    false_alarms: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of normal items that may be flagged.")
+    ] = 0.01,
+    as_json: JsonOption = False,
+) -> None:
+    """Score how anomalous items are, and flag some.
+
+    An item is flagged if its score is above that of all but the given share of normal items that were held out from
+    training. Its p-value is the share of them that score as high.
+
+    \b
+    gandist score runs/table transactions.csv --out scores.csv
+    """
+    from gandist.using.score import score as write
+
+    print_result(write(run, data, out, heatmaps=heatmaps, false_alarms=false_alarms), as_json)
+
+
+@verb
 def export(run: RunArgument, out: OutOption, as_json: JsonOption = False) -> None:
     """Write the generator: .safetensors, .onnx or .pt2.
 

@@ -32,7 +32,8 @@ def _differences(old: Any, new: Any, path: tuple[str, ...]) -> Iterator[tuple[tu
     elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
         for index, (before, after) in enumerate(zip(old, new, strict=True)):
             yield from _differences(before, after, (*path, str(index)))
-    elif old != new:
+    # A key that an older version did not know asks for nothing as long as it is null.
+    elif old != new and not (old is _ABSENT and new is None):
         yield path, old, new
 
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, mo
 
 from gandist.config.evaluate import Evaluate
 from gandist.config.section import Section
+from gandist.config.start import Start
 from gandist.config.storage import is_url, require_no_credentials
 from gandist.contract.anneal import Anneal
 from gandist.contract.components import Architecture, Augmentation, Dataset, Loss, Optimizer, Watcher
@@ -192,6 +193,8 @@ class Config(Section):
     """The players' networks."""
     loss: SerializeAsAny[Loss]
     """What the players minimise, and in which turns."""
+    start: Start | None = None
+    """Trained players that the run begins with; null begins with fresh ones."""
     augmentations: tuple[SerializeAsAny[Augmentation], ...] = ()
     """Changes of what the discriminator judges, in this order."""
     optimizer: dict[str, SerializeAsAny[Optimizer]] = Field(default_factory=dict)

@@ -186,6 +186,10 @@ class Source:
         where there are none. Their entries may be others than those of training. Opened when first read."""
         return None
 
+    def named(self, number: int) -> str:
+        """What a person calls a sample: its file, or else its number."""
+        return str(number)
+
     def streams(self) -> Mapping[str, Source]:
         """The sources that are shuffled and read side by side (two domains of different sizes); usually only itself."""
         return {"": self}
@@ -205,6 +209,14 @@ class Dataset(Component):
     def open(self) -> Source:
         """Finds the data, downloading or reading its index if need be. Raises ConfigError naming what is missing."""
         raise TypeError(f"{type(self).__name__} has no open()")
+
+    def like(self, facts: Facts, root: str) -> Source | None:
+        """Other data, read as this data set reads its own, whose facts a run has kept; its own need not be there.
+
+        None if it knows no other place than its own. Entries are those of held-out samples where `root` has them.
+        Raises ConfigError that names what is missing.
+        """
+        return None
 
     @classmethod
     def pack(cls, folder: str, out: str | None, **options: Any) -> dict[str, Any]:

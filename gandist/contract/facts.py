@@ -12,6 +12,8 @@ class Facts:
     size: number of samples.
     fingerprint: changes whenever the samples change; caches are keyed by it.
     class_names: one name a label, or empty.
+    fitted: what the data set has learnt from its samples and needs to read others alike, such as the scale of each
+    column, as JSON; empty for most. A run keeps it.
     """
 
     shape: tuple[int, ...]
@@ -19,6 +21,7 @@ class Facts:
     size: int
     fingerprint: str
     class_names: tuple[str, ...] = ()
+    fitted: str = ""
 
     @property
     def images(self) -> bool:

@@ -31,8 +31,11 @@ from gandist.launch.resources import Place
 from gandist.launch.versions import versions
 from gandist.launch.worker import work, work_here
 from gandist.training.best import BestSoFar
+from gandist.training.checkpoint import checkpoints
+from gandist.training.mirror import CHECKPOINTS
 from gandist.training.profile import ProfiledSteps
 from gandist.training.run import RunView
+from gandist.training.start import require as require_start
 
 DONE, STOPPED = 0, 3
 """Exit codes of runs that did not fail."""
@@ -104,6 +107,9 @@ def run(
         if old is not None and (old["steps"] >= config.steps or _waited_enough(old, config)):
             text = f"{home.shown} is finished: {old['steps']} steps; --fresh starts it anew"
             return Outcome(DONE, old, home.place, text)
+        if config.start is not None and not checkpoints(home.folder / CHECKPOINTS) and home.mirror is None:
+            # Before anything is started; a run that goes on has taken it already.
+            require_start(config, opened.players)
         payload = {
             "config": plain,
             "config_text": write_yaml(plain),

@@ -128,13 +128,13 @@ class RandomSamples(Dataset):
     """Number of samples; no multiple of the usual batch, so that batches reach over the end of an epoch."""
     labelled: int = Field(default=0, ge=0)
     """Of so many the batch has labelled and labelled_classes too."""
-    entries: tuple[str, ...] = ("real",)
-    """What they are called, each with random samples of its own."""
+    called: tuple[str, ...] = ("real",)
+    """Entries of the batch, each with random samples of its own."""
 
     def open(self) -> Source:
         """The samples, in memory."""
         facts = Facts(self.shape, self.classes, self.size, f"random {self.shape} {self.classes}")
-        return RandomSource(facts, self.labelled, self.entries)
+        return RandomSource(facts, self.labelled, self.called)
 
 
 class PlainDescent(Optimizer):

@@ -49,7 +49,8 @@ class GridWriter:
     def gandist_on_pictures(self, run: RunView, step: int, pictures: dict[str, Tensor]) -> None:
         """pictures: uint8 (C, H, W), written as pictures/NAME-step-00001000.png."""
         for name, one in pictures.items():
-            write(as_drawn(one), run.folder / "pictures" / f"{name}-step-{step:08d}.png")
+            # Charts, no generated images.
+            write(as_drawn(one), run.folder / "pictures" / f"{name}-step-{step:08d}.png", None)
 
 
 def picture(samples: Tensor) -> Image.Image:

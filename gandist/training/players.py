@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -93,16 +93,27 @@ class Move(nn.Module):
 
 
 class Player:
-    """One acting player: `network` for saving and freezing, `move` for its turns, `optimizer` for its weights."""
+    """One acting player: `network` for saving and freezing, `move` for its turns, `optimizer` for its weights.
 
-    def __init__(self, role: str, network: nn.Module, config: Config, exchange: Exchange | None = None):
+    frozen: names of parameters that stay as they are.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        network: nn.Module,
+        config: Config,
+        exchange: Exchange | None = None,
+        frozen: Collection[str] = (),
+    ):
         self.role, self.network = role, network
-        self.optimizer = config.optimizer[role].build(network.parameters())
+        self._parameters = [(name, p) for name, p in network.named_parameters() if name not in frozen]
+        self._frozen = [p.requires_grad_(False) for name, p in network.named_parameters() if name in frozen]
+        self.optimizer = config.optimizer[role].build(p for _, p in self._parameters)
         self._lr = [group["lr"] for group in self.optimizer.param_groups]
         self._settings = config.optimizer[role]
         self._components = taking_part(config.loss, role)
         self._images = config.steps * config.images_per_step
-        self._parameters = list(network.named_parameters())
         self._skips = any(component.skips_parameters for component in self._components)
         self.move: Callable[..., tuple[Tensor, Terms]] = Move(network, config.loss)
         if distributed():
@@ -126,6 +137,8 @@ class Player:
     def freeze(self, frozen: bool) -> None:
         """Whether the weights take gradients; a frozen player costs no weight gradients in another's turn."""
         self.network.requires_grad_(not frozen)
+        for parameter in self._frozen:
+            parameter.requires_grad_(False)
 
     def schedule(self, images: int) -> None:
         """Sets the learning rate, and what else of the optimizer changes, for the images seen."""

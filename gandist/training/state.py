@@ -17,18 +17,17 @@ from gandist.contract.component import Component
 from gandist.contract.facts import Facts
 from gandist.contract.recompute import recompute
 from gandist.errors import CheckpointError, RunError
-from gandist.training import checkpoint
+from gandist.training import checkpoint, start
 from gandist.training.best import BestSoFar, judged
 from gandist.training.consistency import broadcast_buffers, require_equal
 from gandist.training.exchange import Exchange
 from gandist.training.mirror import CHECKPOINTS
 from gandist.training.players import Player, build_memories, build_networks, taking_part
 from gandist.training.smoothing import Smoothing, entry
+from gandist.training.start import MEMORY, frozen_parts
 from gandist.training.surroundings import Surroundings
 from gandist.training.waiting import on_rank_0
 from gandist.training.writer import on_host
-
-MEMORY = "memory"
 
 
 @dataclass
@@ -85,7 +84,8 @@ class State:
         for memory in self.memories.values():
             memory.to(around.device)
         self.exchange = Exchange.open(around.device, config.cluster.timeout)
-        self.players = {role: Player(role, self.networks[role], config, self.exchange) for role in acting}
+        frozen = frozen_parts(config.start, self.networks, acting)
+        self.players = {role: Player(role, self.networks[role], config, self.exchange, frozen[role]) for role in acting}
         ema = config.train.ema
         averaged = [role for role in acting if role in ema.players and ema.half_life]
         self.smoothing = {role: Smoothing(self.networks[role], ema) for role in averaged}
@@ -206,6 +206,7 @@ class State:
         """Goes back to the newest whole checkpoint of the folder; its step, or None if there is none."""
         path = on_rank_0(self._newest)
         if path is None:
+            self._begin()
             return None
         if self._around.mirror is not None and self._around.rank:
             path = self._around.mirror.fetch(path.name, self._around.folder)
@@ -220,6 +221,18 @@ class State:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: its state is not one of this run: {error}") from error
         return self.progress.step
+
+    def _begin(self) -> None:
+        """Takes the players that the config has from another run."""
+        section = self.config.start
+        if section is None:
+            return
+        begun = on_rank_0(lambda: start.read(section, self.networks, self.players))
+        modules = self.modules()
+        with torch.no_grad():
+            for name, tensors in begun.items():
+                if name in modules:
+                    modules[name].load_state_dict(tensors)
 
     def _newest(self) -> Path | None:
         folder, mirror = self._around.folder, self._around.mirror

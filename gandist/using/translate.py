@@ -19,6 +19,7 @@ from gandist.contract.discovery import installed
 from gandist.contract.translating import Translates
 from gandist.errors import ConfigError
 from gandist.tracking.grids import write
+from gandist.tracking.provenance import Provenance
 from gandist.using.tiles import tiled, whole
 from gandist.using.trained import Trained
 
@@ -99,9 +100,15 @@ class Translator:
 
 
 def write_translations(
-    translator: Translator, inputs: Sequence[str], out: Path, warn: Callable[[str], None]
+    translator: Translator,
+    inputs: Sequence[str],
+    out: Path,
+    warn: Callable[[str], None],
+    about: Provenance | None = None,
 ) -> dict[str, Any]:
     """Writes a PNG for each image: of files, of folders and what lies below them, of patterns such as `photos/*.jpg`.
+
+    about: what the files say of themselves.
 
     What cannot be read is skipped, named to `warn` and counted. Raises ConfigError for an input that holds no image,
     for one that would be overwritten, where nothing can be read at all, and where nothing can be written.
@@ -122,7 +129,7 @@ def write_translations(
             warn(f"skipping {source} ({skipped[str(source)]})")
             continue
         try:
-            write(made, target)
+            write(made, target, about)
         except OSError as error:
             raise ConfigError(f"{target}: cannot be written ({error.strerror or error}); give another --out") from error
         written += 1

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ENTRIES = dict.fromkeys(("a", "b"), "choose a data set of two domains, such as unpaired-folders or paired-folders")
+ENTRIES: Mapping[str, str] = dict.fromkeys(
+    ("a", "b"), "choose a data set of two domains, such as unpaired-folders or paired-folders"
+)
 """What a batch must have, and where it comes from."""
 
 

@@ -27,6 +27,9 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Resized(nn.Module):
     """The transformer on uint8 images (B, C, H, W) of any size and 1 or 3 channels."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, network: VisionTransformer, about: dict[str, Any]):
         super().__init__()
         self.network, self.about = network, about

@@ -1,0 +1,131 @@
+"""Anomalies in tables, and one class of Fashion-MNIST among ten: gandist's shipped configs beside what people use.
+
+`python benchmarks/anomaly.py tables --data FOLDER` reads five tables of ADBench (`31_satimage-2.npz`, …) from FOLDER.
+Half of the normal rows are trained on, the other rows scored; the same rows, standardised the same way, for all.
+scikit-learn gives isolation forests and nearest neighbours, if it is installed; PyOD's GANs are asked for by --pyod.
+`python benchmarks/anomaly.py images --data FOLDER` reads Fashion-MNIST's four files from FOLDER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from gandist_datasets.table import Table
+from torch import Tensor
+
+import gandist
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "anomaly"
+TABLES = {
+    "satimage-2": "31_satimage-2.npz",
+    "smtp": "34_smtp.npz",
+    "thyroid": "38_thyroid.npz",
+    "WDBC": "43_WDBC.npz",
+    "cardio": "6_cardio.npz",
+}
+Scores = tuple[float, float, float]
+"""AUROC, average precision, CPU-seconds."""
+
+
+def ours(config: str, overrides: list[str], folder: str) -> Scores:
+    """What result.json says of a run of a shipped config, NaN where it scores no anomalies. It lies in `folder`."""
+    begin = time.process_time()
+    given = [*overrides, f"cluster.storage={folder}", "cluster.workers=0", "train.log_every=100000"]
+    result = gandist.train(CONFIGS / config, [*given, "tracking.console.enabled=false"]).result
+    area, precision = (result["metrics"].get(name, math.nan) for name in ("auroc", "average_precision"))
+    return area, precision, time.process_time() - begin
+
+
+def beside(fit: Callable[[Any, Any, int], Any], table: Table, seed: int) -> Scores:
+    """Another method's scores on the same rows."""
+    source = table.open()
+    held = source.held_out()
+    assert held is not None
+    train, test = (part.read(range(len(part))) for part in (source, held))
+    begin = time.process_time()
+    scores = Tensor(fit(train["real"].numpy(), test["real"].numpy(), seed))
+    taken = time.process_time() - begin
+    return gandist.auroc(scores, test["anomalous"]), gandist.average_precision(scores, test["anomalous"]), taken
+
+
+def isolation_forest(train: Any, test: Any, seed: int) -> Any:
+    forest = importlib.import_module("sklearn.ensemble").IsolationForest(random_state=seed)
+    return -forest.fit(train).score_samples(test)
+
+
+def nearest_neighbours(train: Any, test: Any, seed: int) -> Any:
+    neighbours = importlib.import_module("sklearn.neighbors").NearestNeighbors(n_neighbors=5)
+    return neighbours.fit(train).kneighbors(test)[0][:, -1]
+
+
+def pyod(module: str, name: str) -> Callable[[Any, Any, int], Any]:
+    def fit(train: Any, test: Any, seed: int) -> Any:
+        torch.manual_seed(seed)
+        detector = getattr(importlib.import_module(f"pyod.models.{module}"), name)()
+        return detector.fit(train).decision_function(test)
+
+    return fit
+
+
+def tables(data: Path, seeds: list[int], names: list[str], with_pyod: bool) -> None:
+    others = {"isolation forest": isolation_forest, "nearest neighbours": nearest_neighbours}
+    if importlib.util.find_spec("sklearn") is None:
+        others = {}
+    if with_pyod:
+        others |= {"PyOD ALAD": pyod("alad", "ALAD"), "PyOD SO-GAAL": pyod("so_gaal", "SO_GAAL")}
+    for name in names:
+        for seed in seeds:
+            root = data / TABLES[name]
+            given = [f"dataset.root={root}", f"dataset.split_seed={seed}", f"run.seed={seed}", "evaluate.every=100000"]
+            with tempfile.TemporaryDirectory() as folder:
+                tell(name, seed, "gandist", ours("table.yaml", [*given, "run.name=table"], folder))
+            for method, fit in others.items():
+                tell(name, seed, method, beside(fit, Table(root=str(root), split_seed=seed), seed))
+
+
+def images(data: Path, seeds: list[int], classes: list[int]) -> None:
+    for normal in classes:
+        for seed in seeds:
+            given = [f"dataset.normal={normal}", f"run.seed={seed}"]
+            given += [f"dataset.of.root={data}", f"dataset.test.root={data}"]
+            with tempfile.TemporaryDirectory() as folder:
+                gan = ours("fashion-mnist-gan.yaml", [*given, "run.name=gan"], folder)
+                start = [f"start.from={folder}/gan", "run.name=encoder"]
+                area, precision, seconds = ours("fashion-mnist.yaml", [*given, *start], folder)
+            tell(str(normal), seed, "gandist", (area, precision, seconds + gan[2]))
+
+
+def tell(what: str, seed: int, method: str, scores: Scores) -> None:
+    area, precision, seconds = scores
+    line = {"data": what, "seed": seed, "method": method, "auroc": round(area, 4), "ap": round(precision, 4)}
+    print(json.dumps({**line, "cpu_seconds": round(seconds, 1)}), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["tables", "images"])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=list(TABLES))
+    parser.add_argument("--classes", type=int, nargs="+", default=list(range(10)))
+    parser.add_argument("--pyod", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.what == "tables":
+        tables(args.data, args.seeds, args.tables, args.pyod)
+    else:
+        images(args.data, args.seeds, args.classes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""f-AnoGAN's second stage: an encoder that answers what latents make an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, pad
+
+from gandist import Facts, Loss, Turn
+
+
+class FAnoGan(Loss):
+    """An encoder learns to undo a trained generator; what the two cannot make again is anomalous (Schlegl et al. 2019).
+
+    First a GAN is trained on normal images, in the paper with wgan-gp. This is the second stage: `start` takes its
+    generator and discriminator, which stay as they are. The encoder's loss, izi_f (section 2.2), is also the score
+    (section 2.3).
+    """
+
+    name: ClassVar[str] = "f-anogan"
+    turns: ClassVar[tuple[str, ...]] = ("encoder",)
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {"generator": ("draw",), "discriminator": ("features",)}
+
+    kappa: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """κ, the weight of the residual of the discriminator's features beside that of the pixels; 1 in the paper."""
+    blur: int = Field(default=5, ge=1, le=63)
+    """Width and height, in pixels, of the square over which heatmaps are averaged; odd, 1 for no blur."""
+
+    def refuse(self, facts: Facts) -> str | None:
+        """Points, and a square without a middle."""
+        if not facts.images:
+            return "works on images"
+        return None if self.blur % 2 else f"has blur: {self.blur}, which should be odd"
+
+    def encoder(self, turn: Turn) -> dict[str, Tensor]:
+        """E |x - G(E(x))|² / n + κ · E |f(x) - f(G(E(x)))|² / n_d, n and n_d the numbers of pixels and of features."""
+        pixels, features = self.residuals(turn.players, turn.real)
+        return {"total": (pixels + self.kappa * features).mean(), "pixels": pixels.mean(), "features": features.mean()}
+
+    def residuals(self, players: Mapping[str, nn.Module], images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean squared differences of the pixels and of the features of each image and its reconstruction, (B,)."""
+        again = self.again(players, images)
+        judge = players["discriminator"].features
+        features = judge(images) - judge(again)  # type: ignore[operator]
+        return (
+            (images - again).square().flatten(1).mean(1),
+            features.to(images.dtype).square().flatten(1).mean(1),
+        )
+
+    def again(self, players: Mapping[str, nn.Module], images: Tensor) -> Tensor:
+        """G(E(x)), (B, C, H, W) in [-1, 1]."""
+        return players["generator"](players["encoder"](images), None).to(images.dtype)
+
+    def anomaly(self, players: Mapping[str, nn.Module], samples: Tensor) -> Tensor:
+        """Both residuals of each image, the second weighted by κ, (B,)."""
+        pixels, features = self.residuals(players, samples)
+        return pixels + self.kappa * features
+
+    def heatmap(self, players: Mapping[str, nn.Module], images: Tensor) -> Tensor:
+        """Absolute differences of the pixels, mean over channels and over `blur` × `blur` neighbours, (B, H, W)."""
+        residual = (images - self.again(players, images)).abs().mean(1, keepdim=True)
+        margin = self.blur // 2
+        wide = pad(residual, (margin,) * 4, mode="replicate")
+        return avg_pool2d(wide, self.blur, stride=1).squeeze(1)
