@@ -19,10 +19,8 @@ if TYPE_CHECKING:
         Augmentation,
         Dataset,
         Loss,
-        Optimizer,
         Probe,
         Regularizer,
-        Schedule,
         Source,
         Watcher,
     )
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from gandist.contract.facts import Facts
     from gandist.contract.hookspecs import hookimpl
     from gandist.contract.noise import Noise
+    from gandist.contract.optimizing import Optimizer, Schedule
     from gandist.contract.recompute import Recomputable
     from gandist.contract.scoring import Extractor, Metric, Real, Scored
     from gandist.contract.showing import Shows
@@ -72,14 +71,14 @@ _HOME = {
     "Memory": "contract.turn",
     "Metric": "contract.scoring",
     "Noise": "contract.noise",
-    "Optimizer": "contract.components",
+    "Optimizer": "contract.optimizing",
     "Place": "data.place",
     "Probe": "contract.components",
     "Real": "contract.scoring",
     "Recomputable": "contract.recompute",
     "Regularizer": "contract.components",
     "RunError": "errors",
-    "Schedule": "contract.components",
+    "Schedule": "contract.optimizing",
     "Scored": "contract.scoring",
     "Seen": "contract.turn",
     "Shows": "contract.showing",

@@ -19,8 +19,9 @@ from gandist.config.start import Start
 from gandist.config.yaml import write_yaml
 from gandist.contract.anneal import Anneal
 from gandist.contract.component import summary
-from gandist.contract.components import KINDS, Schedule, Watcher
+from gandist.contract.components import KINDS, Watcher
 from gandist.contract.discovery import installed
+from gandist.contract.optimizing import Schedule
 
 DOCUMENT = Path(__file__).parents[1] / "configs" / "README.md"
 BEGIN, END = "<!-- made by tests/config_tables.py: begin -->", "<!-- made by tests/config_tables.py: end -->"

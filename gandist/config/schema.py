@@ -12,7 +12,8 @@ from gandist.config.section import Section
 from gandist.config.start import Start
 from gandist.config.storage import is_url, require_no_credentials
 from gandist.contract.anneal import Anneal
-from gandist.contract.components import Architecture, Augmentation, Dataset, Loss, Optimizer, Watcher
+from gandist.contract.components import Architecture, Augmentation, Dataset, Loss, Watcher
+from gandist.contract.optimizing import Optimizer
 
 FolderName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that folders may have on every file system."""

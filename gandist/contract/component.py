@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from gandist.contract.turn import Memory, Seen
 
 
+_described: set[str] = set()
+"""Kinds of which a JSON Schema is being made."""
+
+
 class Component(BaseModel):
     """What every kind shares: a name, fields with bounds and defaults, and optional memory.
 
@@ -108,10 +112,18 @@ class Component(BaseModel):
 
         from gandist.contract.discovery import installed
 
-        found = installed().components(cls)
-        # Asked directly: the handler would leave out the name of a component that stands inline.
-        described = [c.__get_pydantic_json_schema__(TypeAdapter(c).core_schema, handler) for c in found]
         names = sorted(installed().by_name[cls.kind])
+        if cls.kind in _described:
+            # A component inside one of its own kind: its fields are described where the outer one's are.
+            inner = {"type": "object", "properties": {"name": {"enum": names}}, "required": ["name"]}
+            return {"anyOf": [{"enum": names, "description": "By its name alone, with defaults."}, inner]}
+        _described.add(cls.kind)
+        try:
+            # Asked directly: the handler would leave out the name of a component that stands inline.
+            found = installed().components(cls)
+            described = [c.__get_pydantic_json_schema__(TypeAdapter(c).core_schema, handler) for c in found]
+        finally:
+            _described.discard(cls.kind)
         return {"anyOf": [{"enum": names, "description": "By its name alone, with defaults."}, *described]}
 
     def refuse(self, facts: Facts) -> str | None:

@@ -10,15 +10,8 @@ import pluggy
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gandist.contract.components import (
-        Architecture,
-        Augmentation,
-        Dataset,
-        Loss,
-        Optimizer,
-        Regularizer,
-        Watcher,
-    )
+    from gandist.contract.components import Architecture, Augmentation, Dataset, Loss, Regularizer, Watcher
+    from gandist.contract.optimizing import Optimizer
     from gandist.contract.scoring import Extractor, Metric
 
 hookspec = pluggy.HookspecMarker("gandist")

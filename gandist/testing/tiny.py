@@ -12,9 +12,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, silu, softplus
 
-from gandist.contract.components import Architecture, Dataset, Loss, Optimizer, Source
+from gandist.contract.components import Architecture, Dataset, Loss, Source
 from gandist.contract.facts import Facts
 from gandist.contract.noise import Noise
+from gandist.contract.optimizing import Optimizer
 from gandist.contract.turn import Turn, Verdict
 
 
