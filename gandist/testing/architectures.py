@@ -92,7 +92,9 @@ def _check_samples(name: str, samples: Tensor, facts: Facts, n: int, unbounded: 
 
 def _logits(name: str, answer: Tensor | Verdict, n: int) -> Tensor:
     logits = answer.logits if isinstance(answer, Verdict) else answer
-    assert logits.shape[:1] == (n,), f"{name}: logits {tuple(logits.shape)}, not ({n}, …)"
+    # Maps of patches are (B, h, w); a column is the usual mistake.
+    fits = logits.shape[:1] == (n,) and logits.dim() != 2
+    assert fits, f"{name}: logits {tuple(logits.shape)}, not ({n},)"
     assert logits.isfinite().all(), f"{name}: the discriminator's logits are not finite"
     return logits
 
