@@ -73,7 +73,7 @@ def evaluate(
         str | None, typer.Option(metavar="NAME", help="Feature space, or {name: …}; the run's own by default.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Weights of inception-v3-tf; downloaded once by default.")
+        Path | None, typer.Option(metavar="FILE", help="Weights of the feature space; downloaded once by default.")
     ] = None,
     count: Annotated[int | None, typer.Option(min=2, help="Samples; the run's own number by default.")] = None,
     seed: SeedOption = 0,

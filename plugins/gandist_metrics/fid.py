@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from gandist import Extractor
 from gandist_metrics.frechet import Frechet
-from gandist_metrics.inception import InceptionV3, Weights
+from gandist_metrics.inception import InceptionV3
+from gandist_metrics.weights import Weights
 
 
 class Fid(Frechet):

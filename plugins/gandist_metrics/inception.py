@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
-import sys
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import AfterValidator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gandist import ConfigError, Extractor, Source, download
+from gandist import Extractor, Source
 from gandist_metrics.inception_network import Inception
+from gandist_metrics.weights import Weights, cure, found, load
 
 URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 """Of pytorch-fid's file (StudioGAN's too) and of torch-fidelity's, which are the same, byte for byte."""
 SIDE = 299
 Resize = Literal["clean", "pytorch-fid"]
-
-
-def _root(text: str) -> str:
-    """A path made absolute, or a URL with the SHA-256 of what is there."""
-    if "://" not in text:
-        return str(Path(text).expanduser().absolute())
-    url, _, digest = text.partition("#sha256=")
-    if not url.startswith(("https://", "http://", "s3://", "gs://")) or len(digest) != 64:
-        raise ValueError("should be a path, or a URL that ends in #sha256= and 64 hexadecimal digits")
-    return text
-
-
-Weights = Annotated[str, AfterValidator(_root)]
 
 
 class Resized(nn.Module):
@@ -84,58 +68,11 @@ class InceptionV3(Extractor):
 
     def build(self, source: Source, device: torch.device) -> nn.Module:
         """The network with the published weights. Raises ConfigError for weights that cannot be had or do not fit."""
-        path = self._path()
+        path = found(self.weights, URL, SHA256, self.name)
         network = Inception()
-        _load(network, path)
+        # Conversions may hold a head for training.
+        mend = cure(self.name, URL)
+        load(network, path, "the Inception v3 of FID", mend, lambda name: name.startswith("AuxLogits."))
         with path.open("rb") as file:
             sha = hashlib.file_digest(file, "sha256").hexdigest()
         return Resized(network.eval(), self.resize, {"file_sha256": sha})
-
-    def _path(self) -> Path:
-        if self.weights is not None and "://" not in self.weights:
-            if not Path(self.weights).is_file():
-                raise ConfigError(f"evaluate.features.weights: there is no {self.weights}; {_cure()}")
-            return Path(self.weights)
-        url, _, sha = (self.weights or f"{URL}#sha256={SHA256}").partition("#sha256=")
-        try:
-            return download(url, sha, "evaluate.features.weights", _tell)
-        except OSError as error:
-            raise ConfigError(
-                f"evaluate.features.weights: the weights of {self.name} cannot be fetched: {error}; {_cure()}"
-            ) from None
-
-
-def _tell(text: str) -> None:
-    print(f"fetching the weights of Inception, {text}", file=sys.stderr)
-
-
-def _cure() -> str:
-    return (
-        f"get {URL} on a machine with a network and give its path: --weights FILE, or in the config "
-        "evaluate.features={name: inception-v3-tf, weights: FILE}"
-    )
-
-
-def _load(network: Inception, path: Path) -> None:
-    """Loads a state dict in any of the published layouts. Raises ConfigError for another file."""
-    try:
-        # Never more than tensors: what the file says is not executed.
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        first = str(error).split("\n", 1)[0][:200]
-        raise ConfigError(f"evaluate.features.weights: {path} holds no weights: {first}; {_cure()}") from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else {}
-    state = {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
-    # Conversions may hold a head for training, and counts of batches that evaluation does not use.
-    state = {name: value for name, value in state.items() if not name.startswith("AuxLogits.")}
-    own = network.state_dict()
-    counts = {name for name in own if name.endswith("num_batches_tracked")}
-    missing = sorted(set(own) - counts - set(state))
-    other = sorted(set(state) - set(own)) + sorted(n for n in set(own) & set(state) if own[n].shape != state[n].shape)
-    if missing or other:
-        examples = ", ".join([*(f"no {name}" for name in missing[:2]), *(f"unlike {name}" for name in other[:2])])
-        raise ConfigError(
-            f"evaluate.features.weights: {path} is not the Inception v3 of FID ({examples}; {len(missing)} tensors are "
-            f"missing, {len(other)} do not fit); {_cure()}"
-        )
-    network.load_state_dict({name: state[name] for name in own if name not in counts}, strict=False)
