@@ -41,7 +41,7 @@ class PathLength(Exploration):
         training = generator.training
         generator.eval()
         try:
-            weight = next(generator.parameters())
+            weight = next(generator.parameters(), torch.zeros(()))
             noise = Noise("path-length", start=0, stop=1, total=1, device=weight.device, dtype=weight.dtype)
             plain = isinstance(generator.draw(noise, 1), Tensor)  # type: ignore[operator]
         finally:
