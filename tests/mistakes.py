@@ -45,7 +45,7 @@ CASES = [
         "unknown nested key",
         "train.ema.halflife=3",
         "did you mean half_life?",
-        "train.ema takes: anneal, half_life, ramp_up",
+        "train.ema takes: anneal, half_life, players, ramp_up",
     ),
     key("unknown key of a component", "architecture.widht=3", "did you mean width?", "mlp takes:"),
     key(

@@ -139,7 +139,7 @@ def test_a_run_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     found = json.loads(capsys.readouterr().out)
     assert found["seen"] is False
     assert found["test_images"] == 360
-    assert "test part of digits" in found["test"]
+    assert "held out by digits" in found["test"]
     assert found["verdict"] in ("helps", "hurts", "no difference shown")
     assert len(found["by_seed"]["synthetic"]) == 2
     assert "trained on 1,437 images and the classifiers on 20 of them" in found["notes"][0]

@@ -261,7 +261,6 @@ def test_a_sheet_shows_each_sample_unmoved_in_the_middle(styles: Trained, tmp_pa
     found = find_directions(space, 2, 500)
     write_walks(space, found, tmp_path / "d.png", samples=2, steps=3)
     with Image.open(tmp_path / "d.png") as image:
-        assert not image.info, "a picture carries no text"
         sheet = np.array(image.convert("L"))
     wanted = styles.sample(2, seed=3)[:, 0].numpy().repeat(4, 1).repeat(4, 2)
     rows = [place for place in range(len(sheet) - 64) if shown(sheet[place : place + 64], wanted[0])]

@@ -32,7 +32,7 @@ RECIPES = sorted(
     if path.parent.name != "base" and not path.name.startswith("sweep-")
 )
 PRESETS = {preset.name: preset for preset in (Mnist, FashionMnist, Kmnist)}
-COUNT = 40
+COUNT = 1000
 
 
 def images(seed: int, *shape: int) -> np.ndarray:
@@ -47,7 +47,7 @@ def idx(array: np.ndarray) -> bytes:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder with small data sets where downloads would lie, and a folder of images beside them."""
     cache = tmp_path_factory.mktemp("data")
-    labels = np.arange(COUNT, dtype=np.uint8) % 10
+    labels = (np.arange(COUNT) % 10).astype(np.uint8)
     for name in PRESETS:
         folder = cache / "datasets" / name
         folder.mkdir(parents=True)
@@ -62,14 +62,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             member.size = len(records)
             archive.addfile(member, io.BytesIO(records))
     (cache / "images").mkdir()
-    for number in range(4):
+    for number in range(12):
         Image.fromarray(images(number, 40, 50, 3)).save(cache / "images" / f"{number}.png")
+        for part in ("trainA", "trainB", "testA", "testB"):
+            (cache / "pairs" / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(images(number, 70, 70, 3)).save(cache / "pairs" / part / f"{number}.png")
+    rows = "\n".join(f"{row % 7},{row % 5}" for row in range(600))
+    (cache / "rows.csv").write_text(f"amount,hour\n{rows}\n")
     return cache
 
 
 def resolved(recipe: Path, data: Path, *overrides: str) -> Config:
-    folder = [f"dataset.root={data / 'images'}"] if recipe.parts[1] == "folders" else []
-    return resolve(compose(recipe, [*folder, *overrides]))
+    return resolve(compose(recipe, [*root(recipe, data), *overrides]))
+
+
+def root(recipe: Path, data: Path) -> list[str]:
+    """What its first line leaves to the user."""
+    yours = {
+        "folders": "images",
+        "image-to-image": "images" if recipe.stem == "denoise" else "pairs",
+        "anomaly": "rows.csv" if recipe.stem == "table" else "",
+    }.get(recipe.parts[1])
+    return [f"dataset.root={data / yours}"] if yours else []
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def examined(loss: Loss) -> Examined:
 
 
 def test_scores_of_a_translation():
-    rows = RandomSource(Facts((1, 12, 12), 0, 5, "any"), ("a", "b")).read(range(5))
+    rows = RandomSource(Facts((1, 12, 12), 0, 5, "any"), entries=("a", "b")).read(range(5))
     a, b = (rows[name].double().numpy() for name in "ab")
     made = np.round(a / 2)
     l1 = L1().grade(L1().answers(rows, examined(Darkens())))
@@ -73,7 +73,7 @@ def test_scores_of_a_translation():
 
 
 def test_who_cannot_be_scored():
-    rows = RandomSource(Facts((1, 12, 12), 0, 5, "any"), ("a", "b")).read([0])
+    rows = RandomSource(Facts((1, 12, 12), 0, 5, "any"), entries=("a", "b")).read([0])
     with pytest.raises(ConfigError, match="l1 compares translations to b, which base-loss does not make"):
         L1().answers(rows, examined(BaseLoss()))
     with pytest.raises(ConfigError, match="to a, which darkens does not make"):

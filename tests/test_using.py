@@ -255,7 +255,7 @@ def test_real_images_score_better_than_a_generator_of_twenty_steps(runs: Path, d
 def test_what_cannot_be_scored(runs: Path, tmp_path: Path):
     run = runs / "digits"
     with pytest.raises(
-        ConfigError, match=r"features +unknown extractor 'inception'; .*installed: classifier, inception"
+        ConfigError, match=r"features +unknown extractor 'inception'; .*installed: classifier, dinov2, inception"
     ):
         evaluate(run, features="inception")
     with pytest.raises(ConfigError, match=r"metrics.0 +unknown metric 'kit'; did you mean 'kid'"):

@@ -104,10 +104,10 @@ def test_resumed_run_keeps_its_id_and_repeats_no_row(tmp_path: Path):
     train(watcher, tmp_path, range(1, 5))
     train(watcher, tmp_path, range(3, 7), resumed_from=2)
     first, second = (history(segment) for segment in segments(tmp_path))
-    assert [row["images"] for row in first + second] == [8, 16, 24, 32, 32, 40, 48, 48]
+    assert [row["images"] for row in first + second] == [8, 16, 24, 32, 32, 32, 40, 48, 48, 48]
     assert {file.name for segment in segments(tmp_path) for file in segment.glob("*.wandb")} == {"run-tiny-1.wandb"}
     train(watcher, tmp_path, range(1, 2))
-    assert [row["images"] for row in history(segments(tmp_path)[-1])] == [8, 8]
+    assert [row["images"] for row in history(segments(tmp_path)[-1])] == [8, 8, 8]
 
 
 def test_unreachable_server_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -116,7 +116,7 @@ def test_unreachable_server_is_a_warning(tmp_path: Path, monkeypatch: pytest.Mon
     (warning,) = train(Wandb(mode="online"), tmp_path, range(1, 4))
     assert "wandb sync" in warning
     (segment,) = segments(tmp_path)
-    assert [row["images"] for row in history(segment)] == [8, 16, 24, 24]
+    assert [row["images"] for row in history(segment)] == [8, 16, 24, 24, 24]
 
 
 def rows_of(folder: Path) -> list[int]:
@@ -135,16 +135,16 @@ def test_a_bad_server_holds_nothing_up_and_loses_nothing(tmp_path: Path, monkeyp
         wandb.teardown()
         warnings = train(Wandb(mode="online"), tmp_path, range(1, 4))
     wandb.teardown()
-    assert rows_of(tmp_path) == [8, 16, 24, 24]
+    assert rows_of(tmp_path) == [8, 16, 24, 24, 24]
     assert any(path.endswith("/graphql") for path in server.asked)
     if fault == "none":
         assert warnings == []
-        assert [row["images"] for row in server.rows] == [8, 16, 24, 24]
+        assert [row["images"] for row in server.rows] == [8, 16, 24, 24, 24]
     else:
         (warning,) = warnings
         assert "wandb sync" in warning
     assert bool(segments(tmp_path)) == (fault == "slow")
-    assert len(server.rows) == (0 if fault == "slow" else 4)
+    assert len(server.rows) == (0 if fault == "slow" else 5)
     if fault == "none":
         return
     command = warnings[0].partition("wandb sync ")[2].split()
@@ -153,7 +153,7 @@ def test_a_bad_server_holds_nothing_up_and_loses_nothing(tmp_path: Path, monkeyp
         left = [str(folder) for folder in tmp_path.glob(str(Path(command[-1]).relative_to(tmp_path)))]
         sync = [sys.executable, "-m", "wandb", "sync", *command[:-1], *left]
         subprocess.run(sync, cwd=tmp_path, check=True, capture_output=True)
-        assert [row["images"] for row in server.rows] == [8, 16, 24, 24]
+        assert [row["images"] for row in server.rows] == [8, 16, 24, 24, 24]
 
 
 def test_the_training_does_not_wait_for_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
