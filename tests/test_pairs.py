@@ -179,6 +179,19 @@ def test_check_finds_a_loss_that_reads_something_else(pairs: Path):
     )
 
 
+def test_check_refuses_metrics_of_samples_that_nobody_draws(pairs: Path):
+    sections = {
+        "run": {"name": "wrong"},
+        "dataset": {"name": "paired-folders", "root": str(pairs), "size": 64},
+        "architecture": {"name": "pix2pix", "width": 2, "critic_width": 2},
+        "loss": "pix2pix",
+        "train": {"batch_size": 2},
+        "evaluate": {"every": 5, "features": "pixels", "metrics": ["l1", "frechet"]},
+    }
+    with pytest.raises(ConfigError, match="frechet scores samples, and the generator of pix2pix draws none"):
+        check(Config.model_validate(sections))
+
+
 def test_degraded_images_are_pairs_with_their_originals(tmp_path: Path):
     fill(tmp_path, "images", range(10))
     noisy = DegradedFolder(root=str(tmp_path / "images"), size=32, noise=0.1, held_out=0.2)

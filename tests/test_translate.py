@@ -207,6 +207,26 @@ def test_one_clear_error(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("sample", "--out", "grid.png"),
+        ("interpolate", "--out", "walk.gif"),
+        ("interpret", "directions", "--out", "d.png"),
+        ("export", "--out", "run.onnx"),
+    ],
+    ids=lambda verb: verb[0],
+)
+def test_verbs_of_samples_say_that_there_are_none(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: tuple[str, ...]
+):
+    name, *rest, out = verb
+    code, _, said = called(capsys, name, runs / "pix2pix", *rest, tmp_path / out)
+    assert code == 2
+    assert "this run's generator draws no samples" in said
+    assert not (tmp_path / out).exists()
+
+
 def test_an_input_is_not_overwritten(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     picture(2, 20, 20).save(tmp_path / "x.png")
     before = (tmp_path / "x.png").read_bytes()

@@ -112,6 +112,20 @@ def examinations_can_be_answered(parts: Parts) -> Iterator[Problem]:
             yield Problem("evaluate.metrics", f"{metric.name} {reason}")
 
 
+def samples_can_be_scored(parts: Parts) -> Iterator[Problem]:
+    """Metrics of samples have a generator that draws some."""
+    section, generator = parts.config.evaluate, (parts.players or {}).get("generator")
+    if not section.every or generator is None or hasattr(generator, "draw"):
+        return
+    for metric in section.metrics:
+        if not isinstance(metric, Examination):
+            yield Problem(
+                "evaluate.metrics",
+                f"{metric.name} scores samples, and the generator of {parts.config.architecture.name} draws none; ask "
+                "for metrics of held-out samples (gandist plugins), or set evaluate.every to 0",
+            )
+
+
 def _unsmoothed(component: Component, missing: list[str], players: tuple[str, ...]) -> str:
     wanted = ", ".join(dict.fromkeys((*players, *missing)))
     return (
@@ -126,4 +140,5 @@ DEMANDS = (
     labels_are_not_missed,
     smoothed_players_are_there,
     examinations_can_be_answered,
+    samples_can_be_scored,
 )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gandist.contract.facts import Facts
 from gandist.contract.noise import Noise, key
+from gandist.errors import ConfigError
 
 BLOCK = 64
 """Latents are drawn in blocks of this many, so that reaching sample i never draws all before it."""
@@ -35,7 +36,15 @@ def to_levels(samples: Tensor) -> Tensor:
 
 
 def draw(generator: nn.Module, seed: int, start: int, stop: int, classes: int, device: torch.device) -> tuple[Any, Any]:
-    """Latents and labels (int64, or None without classes) of the samples start ≤ i < stop of one block."""
+    """Latents and labels (int64, or None without classes) of the samples start ≤ i < stop of one block.
+
+    Raises ConfigError for a generator that makes no samples of noise.
+    """
+    if not hasattr(generator, "draw"):
+        raise ConfigError(
+            "this run's generator draws no samples: it turns given ones into others (gandist translate, gandist "
+            "evaluate with metrics of held-out samples)"
+        )
     dtype = next((weight.dtype for weight in generator.parameters()), torch.float32)
     noise = noise_of("latents", seed, start, stop, device, dtype)
     latents = generator.draw(noise, stop - start)  # type: ignore[operator]
