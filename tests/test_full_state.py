@@ -45,7 +45,7 @@ class RandomPairs(RandomSamples):
     name: ClassVar[str] = "random-pairs"
     shape: tuple[int, ...] = (1, 16, 16)
     classes: int = 0
-    entries: tuple[str, ...] = ("a", "b")
+    called: tuple[str, ...] = ("a", "b")
 
 @hookimpl
 def gandist_regularizers():
