@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gandist.contract.scoring import Extractor, Metric, Real, Scored
     from gandist.contract.showing import Shows
     from gandist.contract.translating import Translates
-    from gandist.contract.turn import Memory, Seen, Turn, Verdict, slopes
+    from gandist.contract.turn import Memory, Seen, Turn, Verdict, as_played, slopes
     from gandist.data.cache import cache_folder
     from gandist.data.download import download
     from gandist.data.place import Place
@@ -89,6 +89,7 @@ _HOME = {
     "Verdict": "contract.turn",
     "Watcher": "contract.components",
     "all_sum": "contract.collective",
+    "as_played": "contract.turn",
     "auroc": "contract.anomalies",
     "average_precision": "contract.anomalies",
     "cache_folder": "data.cache",
@@ -146,6 +147,7 @@ __all__ = [
     "Verdict",
     "Watcher",
     "all_sum",
+    "as_played",
     "auroc",
     "average_precision",
     "cache_folder",

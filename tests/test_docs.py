@@ -43,7 +43,7 @@ PUBLIC = {
     "ConfigError", "Dataset", "Examination", "Examined", "Exploration", "Explored", "Extractor", "Facts",
     "FindsAnomalies", "GandistError", "Loss", "Memory", "Metric", "Noise", "Optimizer", "Place", "Probe", "Real",
     "Recomputable", "Regularizer", "RunError", "Schedule", "Scored", "Seen", "Shows", "ShowsAnomalies", "Source",
-    "Translates", "Turn", "Verdict", "Watcher", "all_sum", "auroc", "average_precision", "cache_folder",
+    "Translates", "Turn", "Verdict", "Watcher", "all_sum", "as_played", "auroc", "average_precision", "cache_folder",
     "class_logits", "classifier_of", "defined_in", "download", "fitted_classifier", "hookimpl", "load", "nearest",
     "slopes", "squared_distances", "train", "train_classifier",
 }  # fmt: skip

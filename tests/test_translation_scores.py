@@ -78,4 +78,7 @@ def test_who_cannot_be_scored():
         L1().answers(rows, examined(BaseLoss()))
     with pytest.raises(ConfigError, match="to a, which darkens does not make"):
         L1(to="a").answers(rows, examined(Darkens()))
+    # Asked by `check`, before anything is trained.
+    assert L1().unable(Darkens()) is None
+    assert "does not make" in (L1(to="a").unable(Darkens()) or "")
     assert "needs held-out pairs" in (L1().unfit(RandomSamples().open()) or "")

@@ -11,6 +11,7 @@ from gandist.config.problems import Problem
 from gandist.contract.component import Component
 from gandist.contract.examining import Examination
 from gandist.contract.noise import Noise
+from gandist.contract.resting import at_rest
 from gandist.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -64,13 +65,10 @@ def labels_are_not_missed(parts: Parts) -> Iterator[Problem]:
     # A source that is its own stream gives the labels of which its facts speak: nothing need be read to know.
     if seen is source or "labels" in seen.read([0]):
         return
-    training = {player: player.training for player in players.values()}
     count = 2 * parts.divisor
     noise = Noise(0, "check", start=0, stop=count, total=count, device=torch.device("cpu"), dtype=torch.float32)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            for player in training:
-                player.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), at_rest(players.values()):
             made = generator(generator.draw(noise, count), None)  # type: ignore[operator]
             if discriminator is not None:
                 discriminator(made, None)
@@ -82,9 +80,6 @@ def labels_are_not_missed(parts: Parts) -> Iterator[Problem]:
             f"{name} asks for labels, and training sees none of most samples; set architecture.conditioning: none, or "
             "leave dataset.labelled out",
         )
-    finally:
-        for player, was in training.items():
-            player.train(was)
 
 
 def smoothed_players_are_there(parts: Parts) -> Iterator[Problem]:

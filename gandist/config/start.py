@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, create_model
+from pydantic import AfterValidator, Field
 
 from gandist.config.section import Section
 from gandist.config.storage import is_url
@@ -18,22 +18,11 @@ def _here(place: str) -> str:
     return str(Path(place).expanduser().absolute())
 
 
-# Python has a keyword of that name, so that it cannot stand in a class.
-_From = create_model(
-    "_From",
-    __base__=Section,
-    **{  # type: ignore[call-overload]
-        "from": (
-            Annotated[str, AfterValidator(_here)],
-            Field(description="Folder of another run, of which the newest checkpoint is taken, or of a checkpoint."),
-        )
-    },
-)
-
-
-class Start(_From):  # type: ignore[misc,valid-type]
+class Start(Section):
     """Players of another run that this one begins with. Its checkpoints hold all, so that it goes on without them."""
 
+    run: Annotated[str, AfterValidator(_here)] = Field(alias="from")
+    """Folder of another run, of which the newest checkpoint is taken, or of a checkpoint."""
     players: tuple[str, ...] | None = None
     """Players whose weights are taken; null takes all that both runs have. A generator that no turn trains is taken as
     the smoothed one, which samples are made with."""
@@ -43,5 +32,5 @@ class Start(_From):  # type: ignore[misc,valid-type]
 
     @property
     def place(self) -> Path:
-        """`from`, which Python cannot spell as an attribute."""
-        return Path(getattr(self, "from"))
+        """The folder."""
+        return Path(self.run)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gandist.contract.components import Loss, Regularizer
+from gandist.contract.turn import as_played
 
 
 @runtime_checkable
@@ -41,5 +42,4 @@ def class_logits(loss: Loss, players: Mapping[str, nn.Module], samples: Tensor) 
     classifier = classifier_of(loss)
     assert classifier is not None, f"{loss.name} trains no classifier"
     dtype = next((weight.dtype for player in players.values() for weight in player.parameters()), torch.float32)
-    given = samples.to(dtype)
-    return classifier.classify(players, given.div(127.5).sub(1) if samples.dtype == torch.uint8 else given)
+    return classifier.classify(players, as_played(samples, dtype))

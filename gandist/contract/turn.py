@@ -66,6 +66,14 @@ class Moment:
     images: int = 0
 
 
+def as_played(entry: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """An entry of a batch as turns give it: images uint8 (B, C, H, W) as numbers in [-1, 1], points of that type,
+    labels as they are."""
+    if entry.dtype == torch.uint8:
+        return entry.to(dtype).div_(127.5).sub_(1)
+    return entry.to(dtype) if entry.is_floating_point() else entry
+
+
 def slopes(logits: Tensor, images: Tensor) -> Tensor:
     """Gradient of each logit with respect to its own image, flattened: (B, C·H·W), differentiable again."""
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
@@ -104,10 +112,7 @@ class Turn:
 
     def __getitem__(self, entry: str) -> Tensor:
         """An entry of the batch; images come as float (B, C, H, W) in [-1, 1]."""
-        value = self.rows[entry]
-        if value.dtype == torch.uint8:
-            return value.to(self.dtype).div_(127.5).sub_(1)
-        return value.to(self.dtype) if value.is_floating_point() else value
+        return as_played(self.rows[entry], self.dtype)
 
     @property
     def step(self) -> int:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from gandist.contract.collective import all_rows, distributed
 from gandist.contract.components import Source
 from gandist.contract.examining import Examination, Examined
 from gandist.contract.noise import key
+from gandist.contract.resting import at_rest, seeded
 from gandist.training.shares import share
 from gandist.training.waiting import on_rank_0
 
@@ -37,8 +37,7 @@ def examine(
             indices = range(first, min(stop, first + BATCH))
             rows = {name: entry.to(device) for name, entry in held.read(list(indices)).items()}
             for one in examinations:
-                with torch.random.fork_rng([device] if device.type == "cuda" else []):
-                    torch.manual_seed(key(one.name, first))
+                with seeded(key(one.name, first), device):
                     for name, answer in one.answers(rows, examined).items():
                         given[one.name].setdefault(name, []).append(answer)
     own = {name: {part: torch.cat(rows) for part, rows in parts.items()} for name, parts in given.items()}
@@ -61,17 +60,3 @@ def of_all(own: Mapping[str, Tensor], start: int, total: int, device: torch.devi
         return all_rows(rows.to(torch.uint8) if dtype == torch.bool else rows, start, total).to(dtype).cpu()
 
     return {name: everyone(name, *one) for name, one in like.items()}
-
-
-@contextmanager
-def at_rest(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """In eval mode, and afterwards as before."""
-    networks = list(networks)
-    before = [network.training for network in networks]
-    for network in networks:
-        network.eval()
-    try:
-        yield
-    finally:
-        for network, training in zip(networks, before, strict=True):
-            network.train(training)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from gandist.contract.exploring import Exploration, Explored
 from gandist.contract.facts import Facts
 from gandist.contract.noise import key
-from gandist.evaluation.examining import at_rest, of_all
+from gandist.contract.resting import at_rest, seeded
+from gandist.evaluation.examining import of_all
 from gandist.training.sampling import BLOCK, labels_of, noise_of, to_levels
 
 
@@ -64,8 +65,7 @@ def _features(network: nn.Module | None) -> Callable[[Tensor], Tensor]:
 
 def _still(seed: int, device: torch.device) -> Callable[[Callable[[], Tensor]], Tensor]:
     def still(work: Callable[[], Tensor]) -> Tensor:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        with seeded(seed, device):
             return work()
 
     return still

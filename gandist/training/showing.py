@@ -9,7 +9,9 @@ from torch import Tensor
 
 from gandist.contract.components import Source
 from gandist.contract.noise import key
+from gandist.contract.resting import at_rest, seeded
 from gandist.contract.showing import Shows
+from gandist.contract.turn import as_played
 from gandist.training.sampling import draws, samples, to_bytes
 from gandist.training.state import State
 from gandist.training.surroundings import Surroundings
@@ -38,16 +40,8 @@ class Showing:
             return torch.cat(list(made)).cpu()
         loss, players = state.config.loss, state.smoothed_players
         assert isinstance(loss, Shows)
-        training = {player: player.training for player in players.values()}
-        try:
-            for player in training:
-                player.eval()
-            with torch.random.fork_rng([device] if device.type == "cuda" else []):
-                torch.manual_seed(key(seed, "shown"))
-                return to_bytes(loss.show(players, self._given)).cpu()
-        finally:
-            for player, was in training.items():
-                player.train(was)
+        with at_rest(players.values()), seeded(key(seed, "shown"), device):
+            return to_bytes(loss.show(players, self._given)).cpu()
 
     @cached_property
     def _given(self) -> dict[str, Tensor]:
@@ -57,8 +51,4 @@ class Showing:
             count = min(GIVEN, len(source))
             rows |= source.read([place * len(source) // count for place in range(count)])
         around = self._around
-        return {name: _float(entry.to(around.device), around.dtype) for name, entry in rows.items()}
-
-
-def _float(entry: Tensor, dtype: torch.dtype) -> Tensor:
-    return entry.to(dtype).div(127.5).sub(1) if entry.dtype == torch.uint8 else entry
+        return {name: as_played(entry.to(around.device), around.dtype) for name, entry in rows.items()}

@@ -14,6 +14,7 @@ from torch import Tensor
 from gandist.contract.anomalies import FindsAnomalies, ShowsAnomalies
 from gandist.contract.components import Loss, Source
 from gandist.contract.discovery import installed
+from gandist.contract.turn import as_played
 from gandist.errors import ConfigError
 from gandist.evaluation.cache import read
 from gandist.training import checkpoint
@@ -35,16 +36,11 @@ def finder(trained: Trained) -> FindsAnomalies:
     raise ConfigError(f"{trained.path}: {loss.name} does not score anomalies; train with loss {' or '.join(able)}")
 
 
-def as_turns_do(samples: Tensor) -> Tensor:
-    """Samples as losses see them: images in [-1, 1], points as they are."""
-    return samples.float().div(127.5).sub(1) if samples.dtype == torch.uint8 else samples
-
-
 @torch.no_grad()
 def judged(trained: Trained, samples: Tensor, heat: bool = False) -> tuple[Tensor, Tensor | None]:
     """Scores (B,) float64, and heatmaps (B, H, W) if wanted and the loss makes some, on the CPU."""
     loss, players = finder(trained), trained.players
-    samples = as_turns_do(samples.to(trained.device))
+    samples = as_played(samples.to(trained.device))
     maps = loss.heatmap(players, samples).cpu() if heat and isinstance(loss, ShowsAnomalies) else None
     return loss.anomaly(players, samples).double().cpu(), maps
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from gandist import (
@@ -13,16 +12,13 @@ from gandist import (
     Examination,
     Examined,
     FindsAnomalies,
+    Loss,
     ShowsAnomalies,
     Source,
+    as_played,
     auroc,
     average_precision,
 )
-
-
-def as_turns_do(samples: Tensor) -> Tensor:
-    """Held-out samples as losses see them: images in [-1, 1], points as they are."""
-    return samples.float().div(127.5).sub(1) if samples.dtype == torch.uint8 else samples
 
 
 class Anomalies(Examination):
@@ -41,12 +37,16 @@ class Anomalies(Examination):
         """Without held-out samples, or if nothing says which of them are anomalous."""
         return super().unfit(source) or _lacking(source, "anomalous", "that say whether they are anomalous")
 
+    def unable(self, loss: Loss) -> str | None:
+        """Losses without a score."""
+        return None if isinstance(loss, FindsAnomalies) else f"needs a loss that scores anomalies, {loss.name} does not"
+
     def answers(self, rows: Mapping[str, Tensor], examined: Examined) -> dict[str, Tensor]:
         """The score and the truth of each sample."""
         loss = examined.loss
         if not isinstance(loss, FindsAnomalies):
-            raise ConfigError(f"evaluate.metrics: {self.name} needs a loss that scores anomalies, {loss.name} does not")
-        scores = loss.anomaly(examined.players, as_turns_do(rows["real"]))
+            raise ConfigError(f"evaluate.metrics: {self.name} {self.unable(loss)}")
+        scores = loss.anomaly(examined.players, as_played(rows["real"]))
         return {"scores": scores, "anomalous": rows["anomalous"]}
 
     def grade(self, answers: Mapping[str, Tensor]) -> dict[str, float]:
@@ -66,12 +66,16 @@ class PixelAnomalies(Examination):
         """Without held-out images, or if they have no masks."""
         return super().unfit(source) or _lacking(source, "masks", "with masks of their anomalies")
 
+    def unable(self, loss: Loss) -> str | None:
+        """Losses without heatmaps."""
+        return None if isinstance(loss, ShowsAnomalies) else f"needs a loss that makes heatmaps, {loss.name} does not"
+
     def answers(self, rows: Mapping[str, Tensor], examined: Examined) -> dict[str, Tensor]:
         """Heat and truth of each pixel."""
         loss = examined.loss
         if not isinstance(loss, ShowsAnomalies):
-            raise ConfigError(f"evaluate.metrics: {self.name} needs a loss that makes heatmaps, {loss.name} does not")
-        return {"heat": loss.heatmap(examined.players, as_turns_do(rows["real"])).half(), "masks": rows["masks"]}
+            raise ConfigError(f"evaluate.metrics: {self.name} {self.unable(loss)}")
+        return {"heat": loss.heatmap(examined.players, as_played(rows["real"])).half(), "masks": rows["masks"]}
 
     def grade(self, answers: Mapping[str, Tensor]) -> dict[str, float]:
         """The score, NaN where no mask has a pixel."""

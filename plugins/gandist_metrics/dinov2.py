@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -11,7 +10,7 @@ from torch.nn import functional as F
 
 from gandist import Extractor, Source
 from gandist_metrics.dinov2_network import VisionTransformer
-from gandist_metrics.weights import Weights, cure, found, load
+from gandist_metrics.weights import Weights, cure, found, load, not_photographs, sha256_of
 
 MODELS = {
     "dinov2_vits14": (384, "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9"),
@@ -58,10 +57,7 @@ class DinoV2(Extractor):
 
     def unfit(self, source: Source) -> str | None:
         """Grey or coloured images."""
-        if not source.facts.images:
-            return "needs images, the data set has points; use modes, or features: pixels"
-        channels = source.facts.shape[0]
-        return None if channels in (1, 3) else f"needs images of 1 or 3 channels, these have {channels}"
+        return not_photographs(source)
 
     def build(self, source: Source, device: torch.device) -> nn.Module:
         """The network with the published weights. Raises ConfigError for weights that cannot be had or do not fit."""
@@ -71,6 +67,4 @@ class DinoV2(Extractor):
         network = VisionTransformer(width)
         # What stood for patches that the training hid.
         load(network, path, self.model, cure(self.name, url), lambda name: name == "mask_token")
-        with path.open("rb") as file:
-            sha = hashlib.file_digest(file, "sha256").hexdigest()
-        return Resized(network.eval(), {"file_sha256": sha})
+        return Resized(network.eval(), {"file_sha256": sha256_of(path)})

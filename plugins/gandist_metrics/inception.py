@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -11,7 +10,7 @@ from torch.nn import functional as F
 
 from gandist import Extractor, Source
 from gandist_metrics.inception_network import Inception
-from gandist_metrics.weights import Weights, cure, found, load
+from gandist_metrics.weights import Weights, cure, found, load, not_photographs, sha256_of
 
 URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -61,10 +60,7 @@ class InceptionV3(Extractor):
 
     def unfit(self, source: Source) -> str | None:
         """Grey or coloured images."""
-        if not source.facts.images:
-            return "needs images, the data set has points; use modes, or features: pixels"
-        channels = source.facts.shape[0]
-        return None if channels in (1, 3) else f"needs images of 1 or 3 channels, these have {channels}"
+        return not_photographs(source)
 
     def build(self, source: Source, device: torch.device) -> nn.Module:
         """The network with the published weights. Raises ConfigError for weights that cannot be had or do not fit."""
@@ -73,6 +69,4 @@ class InceptionV3(Extractor):
         # Conversions may hold a head for training.
         mend = cure(self.name, URL)
         load(network, path, "the Inception v3 of FID", mend, lambda name: name.startswith("AuxLogits."))
-        with path.open("rb") as file:
-            sha = hashlib.file_digest(file, "sha256").hexdigest()
-        return Resized(network.eval(), self.resize, {"file_sha256": sha})
+        return Resized(network.eval(), self.resize, {"file_sha256": sha256_of(path)})

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gandist import ConfigError, Examination, Examined, Source, Translates
+from gandist import ConfigError, Examination, Examined, Loss, Source, Translates, as_played
 
 WINDOW, SIGMA = 11, 1.5
 K1, K2 = 0.01, 0.03
@@ -50,15 +50,18 @@ class _Compared(Examination):
             return None
         return "needs held-out pairs, entries a and b, to compare translations with; this data set has none"
 
+    def unable(self, loss: Loss) -> str | None:
+        """Losses that do not translate to that domain."""
+        if isinstance(loss, Translates) and self.to in loss.targets:
+            return None
+        return f"compares translations to {self.to}, which {loss.name} does not make; leave it out"
+
     def pairs(self, rows: Mapping[str, Tensor], examined: Examined) -> tuple[Tensor, Tensor]:
         """Translations and truths, (B, C, H, W) in [0, 1]."""
         loss = examined.loss
-        if not isinstance(loss, Translates) or self.to not in loss.targets:
-            raise ConfigError(
-                f"evaluate.metrics: {self.name} compares translations to {self.to}, which {loss.name} does not make; "
-                f"leave it out"
-            )
-        given = rows["a" if self.to == "b" else "b"].float().div(127.5).sub(1)
+        if (reason := self.unable(loss)) is not None or not isinstance(loss, Translates):
+            raise ConfigError(f"evaluate.metrics: {self.name} {reason}")
+        given = as_played(rows["a" if self.to == "b" else "b"])
         made = loss.translate(examined.players, given, self.to).float()
         return made.add(1).mul(127.5).round().clamp(0, 255).div(255), rows[self.to].float().div(255)
 

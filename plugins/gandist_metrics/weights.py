@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import torch
 from pydantic import AfterValidator
 from torch import Tensor, nn
 
-from gandist import ConfigError, download
+from gandist import ConfigError, Source, download
 
 FIELD = "evaluate.features.weights"
 
@@ -83,3 +84,17 @@ def load(network: nn.Module, path: Path, what: str, mend: str, unused: Callable[
             f"{mend}"
         )
     network.load_state_dict({name: state[name] for name in own if name not in counts}, strict=False)
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def not_photographs(source: Source) -> str | None:
+    """Why networks for grey or coloured images cannot be used on such data, or None."""
+    if not source.facts.images:
+        return "needs images, the data set has points; use modes, or features: pixels"
+    channels = source.facts.shape[0]
+    return None if channels in (1, 3) else f"needs images of 1 or 3 channels, these have {channels}"
