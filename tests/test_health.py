@@ -34,6 +34,7 @@ from gandist.training import checkpoint
 from gandist.training.loop import train
 from gandist.training.run import RunView
 from gandist.training.sampling import samples
+from gandist.training.state import Progress
 from gandist.training.surroundings import Announce, Surroundings
 from tests.processes import run as command
 from tests.small_runs import config as small
@@ -222,7 +223,8 @@ def alarms(folder: Path, resumed_from: int | None = None, **given: Any) -> tuple
     warnings: list[str] = []
     asked: list[str] = []
     view = replace(tiny.view(folder, resumed_from, warnings=warnings), request=asked.append)
-    return Alarms(view, given.get("patience", 2), given.get("stop", ()), given.get("save", ())), warnings, asked
+    settings = [given.get("patience", 2), given.get("stop", ()), given.get("save", ()), given.get("state", {})]
+    return Alarms(view, *settings), warnings, asked
 
 
 def feed(one: Alarms, values: list[float], begin: int = 1) -> None:
@@ -255,20 +257,24 @@ def test_nothing_wrong_leaves_no_file(tmp_path: Path):
 
 
 def test_after_a_resume_what_was_raised_is_not_told_again(tmp_path: Path):
-    feed(alarms(tmp_path)[0], [0.0] * 4 + [0.5] * 4)
+    before, _, _ = alarms(tmp_path)
+    feed(before, [0.0] * 4)
+    state = before.state
+    feed(before, [0.5] * 4, begin=5)
     assert events(tmp_path) == [(2, "collapse", "raised"), (6, "collapse", "over")]
-    one, warnings, _ = alarms(tmp_path, resumed_from=4)
+    one, warnings, _ = alarms(tmp_path, resumed_from=4, state=state)
     assert events(tmp_path) == [(2, "collapse", "raised")]
     feed(one, [0.0, 0.0, 0.5, 0.5], begin=5)
     assert events(tmp_path) == [(2, "collapse", "raised"), (8, "collapse", "over")]
     assert len(warnings) == 1
 
 
-def test_after_a_resume_patience_begins_anew(tmp_path: Path):
-    feed(alarms(tmp_path, patience=3)[0], [0.0, 0.0])
-    one, warnings, _ = alarms(tmp_path, resumed_from=2, patience=3)
-    feed(one, [0.0, 0.0], begin=3)
-    assert warnings == []
+def test_after_a_resume_the_looks_before_the_checkpoint_count(tmp_path: Path):
+    before, _, _ = alarms(tmp_path, patience=3)
+    feed(before, [0.0, 0.0])
+    one, _, _ = alarms(tmp_path, resumed_from=2, patience=3, state=before.state)
+    feed(one, [0.0], begin=3)
+    assert events(tmp_path) == [(3, "collapse", "raised")]
 
 
 def test_a_fresh_start_forgets(tmp_path: Path):
@@ -375,6 +381,35 @@ def test_an_alarm_may_end_the_run_and_is_not_repeated_when_it_goes_on(tmp_path: 
     assert watched(config, tmp_path, **given) == []
     assert events(tmp_path) == [(150, "collapse", "raised")]
     assert read(tmp_path / "metrics.jsonl")[-1]["step"] == 250
+
+
+def test_an_interrupted_run_is_warned_at_the_step_of_an_undisturbed_one(tmp_path: Path):
+    """Two of the three looks that an alarm takes lie before the checkpoint; its counters are in it."""
+    config, asked = shrinking(0, 250, patience=3), 0
+
+    def requests() -> set[str]:
+        nonlocal asked
+        asked += 1
+        return {"stop"} if asked == 101 else set()
+
+    assert watched(config, tmp_path, requests=requests) == []
+    newest, _ = checkpoint.newest(tmp_path / "checkpoints")
+    assert newest is not None
+    kept = checkpoint.load(newest)[1]["progress"]["kept"]["health"]
+    assert kept["alarms"] == {"raised": [], "streak": {"collapse": 2, "saturation": 0}}
+    assert len(kept["gradient"]["norms"]) == 2
+    (tmp_path / "metrics.jsonl").unlink()
+    watched(config, tmp_path)
+    assert events(tmp_path) == [(150, "collapse", "raised")]
+
+
+def test_a_watcher_keeps_what_json_can_say(tmp_path: Path):
+    progress = Progress("run")
+    progress.keep("mine", {"a": (1, 2.5), "b": None})
+    assert progress.kept == {"mine": {"a": [1, 2.5], "b": None}}
+    with pytest.raises(TypeError):
+        progress.keep("mine", Path())
+    assert progress.kept["mine"]["b"] is None
 
 
 def test_a_value_that_is_not_finite_goes_on_record(tmp_path: Path):

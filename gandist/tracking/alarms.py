@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gandist.tracking.metrics_file import JsonLines, read
 from gandist.training.run import RunView
@@ -52,20 +54,26 @@ class Reading:
 class Alarms:
     """Keeps health.jsonl, warns, and asks for a stop or a checkpoint where that is wanted.
 
-    patience: readings in a row that it takes to raise an alarm, and to end it. What was raised before the checkpoint
-    that a run goes on from is raised still, and is not told again.
+    patience: readings in a row that it takes to raise an alarm, and to end it. state: of the same, at the checkpoint
+    that a run goes on from; what was raised then is raised still, and is not told again.
     """
 
-    def __init__(self, run: RunView, patience: int, stop: tuple[str, ...], save: tuple[str, ...]):
+    def __init__(
+        self, run: RunView, patience: int, stop: tuple[str, ...], save: tuple[str, ...], state: Mapping[str, Any]
+    ):
         self._run, self._patience, self._stop, self._save = run, patience, stop, save
         self._path = run.folder / FILE_NAME
         self._kept = [] if run.resumed_from is None else [r for r in read(self._path) if r["step"] <= run.resumed_from]
         self._file = JsonLines(self._path, self._kept) if self._path.exists() else None
-        last = {str(row.get("check")): row.get("state") for row in self._kept}
-        self.raised = {check for check, state in last.items() if state == "raised"}
+        self.raised = set(state.get("raised", ()))
         """Checks whose alarm is not over."""
-        self._streak: Counter[str] = Counter()
+        self._streak: Counter[str] = Counter(state.get("streak", {}))
         """By check: readings in a row that speak against what was told last."""
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the next attempt begins with."""
+        return {"raised": sorted(self.raised), "streak": dict(self._streak)}
 
     def see(self, step: int, reading: Reading) -> None:
         """One more reading of a check."""

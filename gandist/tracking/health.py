@@ -11,7 +11,7 @@ from torch import Tensor
 from gandist.contract.components import Probe, Watcher
 from gandist.contract.hookspecs import hookimpl
 from gandist.errors import NotFiniteError
-from gandist.tracking import looks, metrics_file
+from gandist.tracking import looks
 from gandist.tracking.alarms import MARGIN, Alarms, Reading
 from gandist.tracking.diversity import features
 from gandist.training.run import RunView
@@ -63,13 +63,10 @@ class HealthLog:
     """Looks at what the run shows, and gives the readings to the alarms."""
 
     def __init__(self, health: Health, run: RunView):
-        self._health, self._run, self._alarms = health, run, Alarms(run, health.patience, health.stop, health.save)
-        self._gradient, self._begun = looks.Gradient(), False
-        for row in metrics_file.read(run.folder / metrics_file.FILE_NAME):
-            # What the run was like before the checkpoint that it goes on from.
-            if run.resumed_from is not None and row["step"] <= run.resumed_from:
-                self._gradient.remember(row.get("gradient_norm/generator"))
-                self._note(row.get("health/diversity"))
+        kept = run.kept.get(Health.name, {})
+        self._health, self._run, self._begun = health, run, bool(kept.get("begun"))
+        self._alarms = Alarms(run, health.patience, health.stop, health.save, kept.get("alarms", {}))
+        self._gradient = looks.Gradient(**kept.get("gradient", {}))
 
     @hookimpl
     def gandist_on_probe(self, step: int, images: Tensor) -> None:
@@ -85,6 +82,7 @@ class HealthLog:
         if health.memorisation is not None:
             self._see(step, real.memorisation(rows, health.memorisation), "health/nearest")
         self._run.record("health/alarms", float(len(self._alarms.raised)))
+        self._keep()
 
     @hookimpl
     def gandist_on_log(self, step: int, scalars: dict[str, float]) -> None:
@@ -96,6 +94,7 @@ class HealthLog:
             if health.gradient is not None:
                 self._see(step, self._gradient.vanished(norm, health.gradient))
             self._gradient.remember(norm)
+        self._keep()
 
     @hookimpl
     def gandist_on_evaluation(self, step: int, metrics: dict[str, float]) -> None:
@@ -103,6 +102,7 @@ class HealthLog:
         least = self._health.classes
         if least is not None and self._real is not None:
             self._see(step, looks.classes(metrics, self._real.classes, least), "health/classes")
+            self._keep()
 
     @hookimpl
     def gandist_on_train_end(self, error: BaseException | None) -> None:
@@ -116,6 +116,11 @@ class HealthLog:
         """Read when it is needed first; None where the data have nothing that the generator imitates."""
         streams = self._run.source.streams().values() if self._run.source is not None else ()
         return next((looks.RealSide(one, self._health.count) for one in streams if "real" in one.read([0])), None)
+
+    def _keep(self) -> None:
+        """A look made after the last checkpoint is made again by the next attempt, and must not count twice."""
+        state = {"begun": self._begun, "alarms": self._alarms.state, "gradient": self._gradient.state}
+        self._run.keep(Health.name, state)
 
     def _note(self, diversity: float | None) -> None:
         """Whether the samples have been different from each other by now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -71,9 +71,13 @@ class RealSide:
 class Gradient:
     """What the generator's gradient has been like: the greatest median of a few logged norms."""
 
-    def __init__(self) -> None:
-        self._norms: deque[float] = deque(maxlen=USUAL)
-        self._usual = 0.0
+    def __init__(self, norms: Iterable[float] = (), usual: float = 0.0) -> None:
+        self._norms, self._usual = deque(norms, maxlen=USUAL), usual
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The arguments that make it again."""
+        return {"norms": list(self._norms), "usual": self._usual}
 
     def remember(self, norm: Any) -> None:
         """One more logged norm."""

@@ -169,6 +169,8 @@ def _view(state: State, source: Source, around: Surroundings, resumed_from: int 
         warn=around.warn,
         source=source,
         record=around.recorded.__setitem__,
+        kept=dict(state.progress.kept),
+        keep=state.progress.keep,
     )
 
 

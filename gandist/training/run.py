@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gandist.config.schema import Config
 from gandist.contract.components import Source
@@ -21,6 +21,8 @@ class RunView:
     source: the opened data set; beside rank 0 only.
     alarm(step, name, text, raised): tells all watchers (`gandist_on_alarm`) that something is wrong, or is so no more.
     record(key, value): puts a value into the next log line.
+    kept: what watchers had kept in the checkpoint that this attempt began with, by name.
+    keep(name, value): has checkpoints hold a value that JSON can say, from the next one on.
     """
 
     id: str
@@ -35,6 +37,8 @@ class RunView:
     source: Source | None = None
     alarm: Callable[[int, str, str, bool], None] = field(default=lambda step, name, text, raised: None)
     record: Callable[[str, float], None] = field(default=lambda key, value: None)
+    kept: Mapping[str, Any] = field(default_factory=dict)
+    keep: Callable[[str, Any], None] = field(default=lambda name, value: None)
 
     @property
     def steps(self) -> int:

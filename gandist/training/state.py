@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -46,6 +47,8 @@ class Progress:
     """Of those before and this one."""
     pending: list[int] = field(default_factory=list)
     """Steps whose checkpoints are still to be scored beside the training."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What watchers keep, by name."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for what no run of ours has: the id is part of names of files."""
@@ -58,6 +61,13 @@ class Progress:
             raise ValueError(f"the step is {str(self.step)[:40]}")
         if not isinstance(self.pending, list) or not all(type(step) is int and step >= 0 for step in self.pending):
             raise ValueError(f"the steps to be scored are {str(self.pending)[:40]}")
+        if not isinstance(self.kept, dict):
+            raise ValueError(f"what watchers keep is {str(self.kept)[:40]}")
+
+    def keep(self, name: str, value: Any) -> None:
+        """Has the next checkpoint hold it. Raises TypeError or ValueError for what JSON has no words for."""
+        # A checkpoint is read without running anybody's code: an object of some class would make it unreadable.
+        self.kept[name] = json.loads(json.dumps(value))
 
 
 class State:
