@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 
 import pytest
@@ -13,6 +14,7 @@ from gandist.contract.turn import Moment, Span
 from gandist.testing.tiny import BaseLoss, RandomSamples, TinyGenerator, TinyPlayers
 from gandist.testing.trial import Trial, difference, play
 from gandist.training.batches import Batches
+from gandist.training.orders import Orders
 from gandist.training.shares import share
 
 SIZE, BATCH = 10, 6
@@ -117,3 +119,17 @@ def test_four_ranks_with_uneven_shares_of_a_small_data_set_equal_one():
     trial = Trial(BaseLoss(), TinyPlayers(), data, batch_size=BATCH, steps=5)
     gap, where = difference(play(trial), play(trial, world=4))
     assert gap < 1e-10, where
+
+
+def test_an_order_that_was_given_up_is_made_again():
+    """Its memory has served other epochs in between; a copy in a loader process makes its own."""
+    orders = Orders(7, "real", 100)
+    first = [orders.indices(100 * epoch, 100 * epoch + 100) for epoch in range(5)]
+    assert all(sorted(order) == list(range(100)) for order in first)
+    assert len({tuple(order) for order in first}) == 5
+    again = pickle.loads(pickle.dumps(orders))
+    for epoch in (0, 3, 1, 4, 2):
+        assert orders.indices(100 * epoch, 100 * epoch + 100) == again.indices(100 * epoch, 100 * epoch + 100)
+        assert orders.indices(100 * epoch, 100 * epoch + 100) == first[epoch]
+    assert orders.indices(50, 250) == first[0][50:] + first[1] + first[2][:50]
+    assert len(pickle.dumps(orders)) < 200

@@ -7,7 +7,6 @@ import os
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from multiprocessing.connection import wait
 
 import torch
@@ -18,24 +17,8 @@ from gandist.contract.components import Source
 from gandist.contract.noise import key
 from gandist.contract.turn import Span
 from gandist.errors import GandistError
+from gandist.training.orders import Orders
 from gandist.training.waiting import travels
-
-
-@lru_cache(maxsize=4)
-def permutation(seed: int, stream: str, epoch: int, size: int) -> Tensor:
-    """The order of epoch `epoch`, int64 (size,)."""
-    return torch.randperm(size, generator=torch.Generator().manual_seed(key(seed, "order", stream, epoch)))
-
-
-def indices(seed: int, stream: str, size: int, start: int, stop: int) -> list[int]:
-    """The samples at stream positions start ≤ p < stop: item p mod N of permutation(seed, p div N), nothing dropped."""
-    chosen: list[int] = []
-    while start < stop:
-        epoch, begin = divmod(start, size)
-        end = min(size, begin + stop - start)
-        chosen += permutation(seed, stream, epoch, size)[begin:end].tolist()
-        start += end - begin
-    return chosen
 
 
 class _Reader(Dataset[dict[str, Tensor] | Exception]):
@@ -43,6 +26,7 @@ class _Reader(Dataset[dict[str, Tensor] | Exception]):
 
     def __init__(self, streams: Mapping[str, Source], seed: int, span: Span):
         self.streams, self.seed, self.span = dict(streams), seed, span
+        self.orders = {name: Orders(seed, name, len(source)) for name, source in self.streams.items()}
 
     def __getitem__(self, number: int) -> dict[str, Tensor] | Exception:
         # Handed over as a value, because the loader would put its own traceback into the message.
@@ -56,7 +40,7 @@ class _Reader(Dataset[dict[str, Tensor] | Exception]):
         batch: dict[str, Tensor] = {}
         for name, source in self.streams.items():
             start = first + self.span.start
-            chosen = indices(self.seed, name, len(source), start, first + self.span.stop)
+            chosen = self.orders[name].indices(start, first + self.span.stop)
             try:
                 batch.update(source.varied(chosen, key(self.seed, "varied", name), start))
             except GandistError:
