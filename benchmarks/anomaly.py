@@ -2,15 +2,18 @@
 
 `python benchmarks/anomaly.py tables --data FOLDER` reads five tables of ADBench (`31_satimage-2.npz`, …) from FOLDER.
 Half of the normal rows are trained on, the other rows scored; the same rows, standardised the same way, for all.
-scikit-learn gives isolation forests and nearest neighbours, if it is installed; PyOD's GANs are asked for by --pyod.
+--methods says which: gandist itself, the isolation forests and nearest neighbours of scikit-learn, if it is installed,
+and PyOD's GANs with their defaults, if they are asked for and PyOD is installed (`pip install pyod`).
 `python benchmarks/anomaly.py images --data FOLDER` reads Fashion-MNIST's four files from FOLDER.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
+import io
 import json
 import math
 import tempfile
@@ -19,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from gandist_datasets.table import Table
 from torch import Tensor
@@ -70,27 +74,36 @@ def nearest_neighbours(train: Any, test: Any, seed: int) -> Any:
 
 def pyod(module: str, name: str) -> Callable[[Any, Any, int], Any]:
     def fit(train: Any, test: Any, seed: int) -> Any:
+        # It draws from the global states of both, and prints every epoch.
         torch.manual_seed(seed)
-        detector = getattr(importlib.import_module(f"pyod.models.{module}"), name)()
-        return detector.fit(train).decision_function(test)
+        np.random.seed(seed)
+        with contextlib.redirect_stdout(io.StringIO()):
+            detector = getattr(importlib.import_module(f"pyod.models.{module}"), name)()
+            return detector.fit(train).decision_function(test)
 
     return fit
 
 
-def tables(data: Path, seeds: list[int], names: list[str], with_pyod: bool) -> None:
-    others = {"isolation forest": isolation_forest, "nearest neighbours": nearest_neighbours}
-    if importlib.util.find_spec("sklearn") is None:
-        others = {}
-    if with_pyod:
-        others |= {"PyOD ALAD": pyod("alad", "ALAD"), "PyOD SO-GAAL": pyod("so_gaal", "SO_GAAL")}
+OTHERS = {
+    "isolation-forest": ("sklearn", isolation_forest),
+    "nearest-neighbours": ("sklearn", nearest_neighbours),
+    "pyod-alad": ("pyod", pyod("alad", "ALAD")),
+    "pyod-so-gaal": ("pyod", pyod("so_gaal", "SO_GAAL")),
+}
+"""The package that each is of, and how it scores."""
+
+
+def tables(data: Path, seeds: list[int], names: list[str], methods: list[str]) -> None:
     for name in names:
         for seed in seeds:
             root = data / TABLES[name]
             given = [f"dataset.root={root}", f"dataset.split_seed={seed}", f"run.seed={seed}", "evaluate.every=100000"]
-            with tempfile.TemporaryDirectory() as folder:
-                tell(name, seed, "gandist", ours("table.yaml", [*given, "run.name=table"], folder))
-            for method, fit in others.items():
-                tell(name, seed, method, beside(fit, Table(root=str(root), split_seed=seed), seed))
+            for method in methods:
+                if method in OTHERS:
+                    tell(name, seed, method, beside(OTHERS[method][1], Table(root=str(root), split_seed=seed), seed))
+                    continue
+                with tempfile.TemporaryDirectory() as folder:
+                    tell(name, seed, method, ours("table.yaml", [*given, "run.name=table"], folder))
 
 
 def images(data: Path, seeds: list[int], classes: list[int]) -> None:
@@ -118,11 +131,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=list(TABLES))
     parser.add_argument("--classes", type=int, nargs="+", default=list(range(10)))
-    parser.add_argument("--pyod", action="store_true")
+    there = importlib.util.find_spec("sklearn") is not None
+    usual = ["gandist", *(name for name, (package, _) in OTHERS.items() if package == "sklearn" and there)]
+    parser.add_argument("--methods", nargs="+", default=usual, choices=["gandist", *OTHERS])
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.what == "tables":
-        tables(args.data, args.seeds, args.tables, args.pyod)
+        tables(args.data, args.seeds, args.tables, args.methods)
     else:
         images(args.data, args.seeds, args.classes)
 
