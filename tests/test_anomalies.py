@@ -171,6 +171,7 @@ def place(tmp_path_factory: pytest.TempPathFactory):
         code, said, wrong = run("train", "rows.yaml", "--json")
     assert code == 0, wrong
     assert json.loads(said)["metrics"]["auroc"] > 0.99
+    assert (folder / "runs" / "rows" / "pictures" / "anomalies-step-00000300.png").is_file()
     return folder
 
 

@@ -14,12 +14,14 @@ from wandb_server import Server, served
 from wandb_workspaces.workspaces import Workspace
 from wandb_workspaces.workspaces.internal import View, WorkspaceViewspec
 
+from gandist import Examination, Metric
 from gandist.cli import main
+from gandist.contract.discovery import installed
 from gandist.tracking import dashboard
 
 SECTIONS = [
-    "Samples", "Metrics", "Losses", "Gradients of the generator", "Gradients of the discriminator", "Health",
-    "Throughput", "Rank 0", "Rank 1",
+    "Samples", "Metrics", "Held-out samples", "Losses", "Gradients of the generator", "Gradients of the discriminator",
+    "Health", "Throughput", "Rank 0", "Rank 1",
 ]  # fmt: skip
 EXAMPLES = {"<player>": ("generator", "discriminator"), "<term>": ("r1",), "<class>": ("3",), "<rank>": ("0",)}
 
@@ -47,9 +49,10 @@ def test_every_value_that_it_names_is_one_that_runs_log():
     for pattern in patterns:
         assert any(re.search(pattern, key) for key in logged()), pattern
     pictures = {key for panel in panels(spec) for key in panel["config"].get("mediaKeys", [])}
-    document = Path(__file__).parents[1] / "docs" / "metrics.md"
-    assert pictures == {"samples"}
-    assert "Weights & Biases also gets `samples`" in document.read_text(encoding="utf-8")
+    text = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    draw = [one for one in installed().components(Metric) if issubclass(one, Examination) and "picture" in vars(one)]
+    assert pictures == {"samples", *(f"pictures/{one.name}" for one in draw)}
+    assert all(f"`{picture}`" in text.partition("Weights & Biases also gets")[2] for picture in pictures)
 
 
 def test_every_value_that_runs_log_is_shown():
@@ -151,7 +154,7 @@ def test_without_a_server_there_is_one_clear_error(
 def test_it_is_written_without_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "dashboard.json"
     assert main(["dashboard", "--project", "p", "--out", str(out), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"workspace": str(out), "sections": 8, "panels": 29}
+    assert json.loads(capsys.readouterr().out) == {"workspace": str(out), "sections": 9, "panels": 35}
     WorkspaceViewspec.model_validate_json(out.read_text())
     assert main(["dashboard", "--project", "p", "--out", str(out), "--check"]) == 2
     assert main(["dashboard"]) == 2

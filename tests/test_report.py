@@ -163,6 +163,31 @@ def test_a_page_with_many_large_pictures_stays_small(run: Path):
     assert f"{len(frames)} of 12 pictures, made smaller" in text
 
 
+def test_a_page_shows_what_the_last_evaluation_drew(run: Path, tmp_path: Path):
+    import base64
+
+    drawn = run / "pictures"
+    drawn.mkdir()
+    for name, step, side in (("curve", 4, 30), ("curve", 12, 40), ("odd.name", 12, 50)):
+        Image.new("RGB", (side, side), (step, 0, 0)).save(drawn / f"{name}-step-{step:08d}.png")
+    (drawn / "broken-step-00000012.png").write_bytes(b"nothing")
+    (drawn / "notes.txt").write_text("no picture")
+    Image.new("RGB", (9, 9)).save(tmp_path / "secret.png")
+    (drawn / "secret-step-00000001.png").symlink_to(tmp_path / "secret.png")
+    text, told = written(run)
+    assert told["drawings"] == 2
+    assert base64.b64encode((drawn / "curve-step-00000012.png").read_bytes()).decode() in text
+    assert base64.b64encode((drawn / "curve-step-00000004.png").read_bytes()).decode() not in text
+    assert 'alt="curve of pictures" width="40"' in text
+    assert "odd.name, step 12, 96 images" in text
+    assert "pictures/broken-step-00000012.png cannot be shown" in text
+    assert "leads out of the run folder" in text
+    noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
+    for number in range(12):
+        Image.fromarray(noise).save(drawn / f"large{number:02d}-step-00000012.png")
+    assert written(run)[1]["bytes"] <= MOST_BYTES
+
+
 def test_fewer_pictures_are_spread_evenly():
     assert spread(5, 24) == [0, 1, 2, 3, 4]
     assert spread(101, 6) == [0, 20, 40, 60, 80, 100]

@@ -54,6 +54,16 @@ def sections(workers: int) -> dict[str, list[Panel]]:
             Panel("Reverse KL divergence", ("evaluation/reverse_kl",)),
             Panel("All scores", ("evaluation/[^/]+",), "every"),
         ],
+        "Held-out samples": [
+            Panel("Confusion matrix", ("pictures/test-error",), "pictures"),
+            Panel("ROC curve of anomalies", ("pictures/anomalies",), "pictures"),
+            Panel("Test error", ("evaluation/test_error",)),
+            Panel("Anomalies", tuple(f"evaluation/{name}" for name in ("auroc", "average_precision", "pixel_auroc"))),
+            *(
+                Panel(title, (f"evaluation/{name}", f"evaluation/{name}_identity"))
+                for title, name in (("L1 of translations", "l1"), ("Structural similarity of translations", "ssim"))
+            ),
+        ],
         "Losses": [
             Panel("Total losses", tuple(f"loss/{player}/total" for player in players)),
             *(Panel(f"Terms of the {player}'s loss", (f"loss/{player}/.+",), "every") for player in players),

@@ -11,6 +11,7 @@ from gandist import (
     ConfigError,
     Examination,
     Examined,
+    Facts,
     FindsAnomalies,
     Loss,
     ShowsAnomalies,
@@ -19,6 +20,7 @@ from gandist import (
     auroc,
     average_precision,
 )
+from gandist_metrics.roc import drawn, roc
 
 
 class Anomalies(Examination):
@@ -53,6 +55,13 @@ class Anomalies(Examination):
         """Both scores, NaN where all held-out samples are normal, or all anomalous."""
         scores, anomalous = answers["scores"], answers["anomalous"].bool()
         return {"auroc": auroc(scores, anomalous), "average_precision": average_precision(scores, anomalous)}
+
+    def picture(self, answers: Mapping[str, Tensor], facts: Facts) -> Tensor | None:
+        """The ROC curve; None where a kind of sample is missing."""
+        scores, anomalous = answers["scores"], answers["anomalous"].bool()
+        if anomalous.all() or not anomalous.any():
+            return None
+        return drawn(*roc(scores, anomalous), auroc(scores, anomalous), len(scores), int(anomalous.sum()))
 
 
 class PixelAnomalies(Examination):

@@ -16,7 +16,7 @@ from gandist.config.yaml import write_yaml
 from gandist.errors import ConfigError
 from gandist.tracking.report import tables
 from gandist.tracking.report.curves import SECTIONS, charts
-from gandist.tracking.report.pictures import albums
+from gandist.tracking.report.pictures import albums, drawings
 from gandist.tracking.report.reading import Account, read_run
 from gandist.training.checkpoint import write_file
 
@@ -34,9 +34,9 @@ LIBRARY = "uplot-python"
 def write_report(runs: Sequence[str | Path], out: Path | None = None) -> dict[str, Any]:
     """Writes a page about these runs, by default into the folder of the first.
 
-    What was written: its path as `report`, `bytes`, and `runs`, `charts`, `pictures`, `events`, and what could not be
-    read as `notes`. Raises ConfigError for what is no run folder, a place that cannot be written, and without the
-    chart library.
+    What was written: its path as `report`, `bytes`, and `runs`, `charts`, `pictures` (of samples), `drawings` (of
+    examinations), `events`, and what could not be read as `notes`. Raises ConfigError for what is no run folder, a
+    place that cannot be written, and without the chart library.
     """
     if len(runs) > MOST_RUNS:
         raise ConfigError(f"{len(runs)} runs are too many for one page; give at most {MOST_RUNS}")
@@ -81,10 +81,14 @@ def render(runs: Sequence[Account], library: str, style: str) -> tuple[str, dict
 
     drawn = charts(runs)
     curves = [asdict(chart) for chart in drawn]
-    room = MOST_BYTES - _FIXED - len(library) - len(str(curves))
+    examined = drawings(runs)
+    taken = sum(len(frame.source) for frames, _ in examined for frame in frames.values())
+    room = MOST_BYTES - _FIXED - len(library) - len(str(curves)) - taken
     kept = albums(runs, max(_SMALLEST_ROOM, room))
     notes = [
-        f"{run.name}: {note}" for run, album in zip(runs, kept, strict=True) for note in (*run.notes, *album.damaged)
+        f"{run.name}: {note}"
+        for run, album, (_, damaged) in zip(runs, kept, examined, strict=True)
+        for note in (*run.notes, *album.damaged, *damaged)
     ]
     events = [{**asdict(event), "run": number} for number, run in enumerate(runs) for event in run.events]
     events.sort(key=lambda event: event["images"])
@@ -106,6 +110,9 @@ def render(runs: Sequence[Account], library: str, style: str) -> tuple[str, dict
         runs=runs,
         several=len(runs) > 1,
         pictures=any(album.frames for album in kept),
+        drawings=[
+            (number, name, frame) for number, (frames, _) in enumerate(examined) for name, frame in frames.items()
+        ],
         facts=facts,
         fact_names=list(dict.fromkeys(name for one in facts for name in one)),
         scores=scores,
@@ -127,7 +134,8 @@ def render(runs: Sequence[Account], library: str, style: str) -> tuple[str, dict
         allowed=" ".join(_allowed(one) for one in (library, script)),
     )
     told = {
-        "charts": len(drawn), "pictures": sum(len(album.frames) for album in kept), "events": len(events),
+        "charts": len(drawn), "pictures": sum(len(album.frames) for album in kept),
+        "drawings": sum(len(frames) for frames, _ in examined), "events": len(events),
         "notes": notes,
     }  # fmt: skip
     return text, told

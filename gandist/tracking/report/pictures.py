@@ -1,4 +1,4 @@
-"""The sample pictures of runs, as a page holds them: as they are where that fits, else fewer and smaller ones."""
+"""The pictures of runs, as a page holds them: as they are where that fits, else fewer and smaller ones."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ MOST_PIXELS = 50_000_000
 _TRIES = ((200, 1600), (100, 1200), (60, 1000), (60, 700), (40, 700), (40, 500), (24, 500), (24, 350), (12, 350))
 """Pictures of a run and pixels along a side, from the best to what fits in the end."""
 _QUALITY = 80
+_DRAWINGS = 600_000
+"""Bytes of a page for what examinations drew, about as many."""
+MOST_DRAWINGS = 8
+"""Of a run."""
+_DRAWN_SIDE = 480
+"""Pixels along a side of one that has to be made smaller."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,21 @@ def _album(run: Account, room: int) -> Album:
             break
     note = f"{len(found)} of {len(run.pictures)} pictures, made smaller to keep this page small"
     return Album(found, note, tuple(damaged))
+
+
+def drawings(runs: Sequence[Account]) -> list[tuple[dict[str, Frame], tuple[str, ...]]]:
+    """Of each run what its examinations drew last, by name, and which of them are damaged."""
+    count = sum(min(len(run.drawings), MOST_DRAWINGS) for run in runs)
+    found = []
+    for run in runs:
+        frames: dict[str, Frame] = {}
+        damaged: list[str] = []
+        for name, (step, images, path) in list(run.drawings.items())[:MOST_DRAWINGS]:
+            small = _encoded(path.stat().st_size) <= _DRAWINGS // count
+            frame = _frame(step, images, path, None if small else _DRAWN_SIDE, damaged)
+            frames |= {name: frame} if frame else {}
+        found.append((frames, tuple(damaged)))
+    return found
 
 
 def spread(count: int, most: int) -> list[int]:

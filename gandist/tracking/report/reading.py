@@ -20,10 +20,11 @@ from gandist.tracking.metrics_file import FILE_NAME as METRICS
 from gandist.training.checkpoint import CONFIG, MANIFEST, checkpoints, manifest, step_of
 from gandist.training.foreign import read_json
 
-RESULT, FAILURES, HEALTH, SAMPLES = "result.json", "failures.jsonl", "health.jsonl", "samples"
+RESULT, FAILURES, HEALTH, SAMPLES, DRAWN = "result.json", "failures.jsonl", "health.jsonl", "samples", "pictures"
 MOST_BYTES = 100_000_000
 """Of a file of JSON lines, that many are read."""
 _PICTURE = re.compile(r"step-(\d{1,15})\.png")
+_DRAWING = re.compile(r"([\w.-]{1,60})-step-(\d{1,15})\.png")
 Row = dict[str, float | None]
 
 
@@ -45,7 +46,8 @@ class Account:
     """All that a run folder tells.
 
     rows: of metrics.jsonl in the order of their images, numbers only; None stands for what was not finite. pictures:
-    (step, images, file), in order. result, manifest: {} where there is none. notes: what could not be read.
+    (step, images, file), in order. drawings: what its examinations drew last, name → (step, images, file). result,
+    manifest: {} where there is none. notes: what could not be read.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Account:
     config: Mapping[str, Any]
     rows: tuple[Row, ...]
     pictures: tuple[tuple[int, int, Path], ...]
+    drawings: Mapping[str, tuple[int, int, Path]]
     events: tuple[Event, ...]
     result: Mapping[str, Any]
     manifest: Mapping[str, Any]
@@ -106,6 +109,7 @@ class _Reader:
             config=config,
             rows=rows,
             pictures=self._pictures(ratio),
+            drawings=self._drawings(ratio),
             events=tuple(sorted(self._events(ratio), key=lambda event: event.images)),
             result=self._result(),
             manifest=about,
@@ -183,6 +187,17 @@ class _Reader:
             return ()
         steps = [(int(match[1]), path) for path in folder.iterdir() if (match := _PICTURE.fullmatch(path.name))]
         return tuple((step, round(step * ratio), path) for step, path in sorted(steps) if self._inside(path))
+
+    def _drawings(self, ratio: float) -> dict[str, tuple[int, int, Path]]:
+        folder = self._folder / DRAWN
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        found = [match for name in names if (match := _DRAWING.fullmatch(name))]
+        newest: dict[str, tuple[int, int, Path]] = {}
+        for match in sorted(found, key=lambda one: (one[1], int(one[2]))):
+            step, path = int(match[2]), folder / match[0]
+            if self._inside(path):
+                newest[match[1]] = (step, round(step * ratio), path)
+        return newest
 
     def _events(self, ratio: float) -> list[Event]:
         events = []
