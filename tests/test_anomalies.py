@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 import torch
 from gandist_architectures.dcgan_encoder import DcganEncoder
+from gandist_datasets import table_reading
 from gandist_datasets.one_class import OneClass
+from gandist_datasets.table_encoding import Encoding
 from gandist_losses.f_anogan import FAnoGan
 from gandist_losses.nearest_generated import NearestGenerated
 from PIL import Image
@@ -204,6 +209,49 @@ def test_another_table_is_scored_without_the_training_data(place: Path, monkeypa
     usual, strange = csv.DictReader((place / "again.csv").open())
     assert (usual["flagged"], strange["flagged"]) == ("0", "1")
     assert "anomalous" not in usual
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npz"])
+def test_a_table_passes_through_in_pieces(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str):
+    with np.load(place / "rows.npz") as arrays:
+        rows, target = arrays["X"], arrays["y"].astype(int)
+    columns = {"x0": rows[:, 0], "x1": rows[:, 1], "y": target}
+    table = pa.table(columns)
+    monkeypatch.chdir(tmp_path)
+    if ending == "csv":
+        pyarrow.csv.write_csv(table, "rows.csv")
+    elif ending == "parquet":
+        pyarrow.parquet.write_table(table, "rows.parquet")
+    else:
+        np.savez_compressed("rows.npz", X=rows, y=target)
+    code, said, wrong = run("score", str(place / "runs/rows"), f"rows.{ending}", "--out", "whole.csv", "--json")
+    assert code == 0, wrong
+    monkeypatch.setattr(table_reading, "BLOCK", 2048)
+    monkeypatch.setattr(table_reading, "ROWS", 90)
+    seen, encode = [], Encoding.encode
+    monkeypatch.setattr(Encoding, "encode", lambda self, piece: seen.append(piece.count) or encode(self, piece))
+    code, again, wrong = run("score", str(place / "runs/rows"), f"rows.{ending}", "--out", "pieces.csv", "--json")
+    assert code == 0, wrong
+    assert sum(seen) == 1240
+    assert max(seen) <= 90
+    assert {**json.loads(again), "out": ""} == {**json.loads(said), "out": ""}
+    assert Path("pieces.csv").read_text() == Path("whole.csv").read_text()
+
+
+def test_what_is_wrong_at_the_end_of_a_table_leaves_nothing(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(table_reading, "BLOCK", 2048)
+    (tmp_path / "long.csv").write_text("\n".join(["x0,x1", *["5,-3"] * 5000, "5,three"]))
+    given = ["score", str(place / "runs/rows"), str(tmp_path / "long.csv"), "--out", str(tmp_path / "scores.csv")]
+    code, _, wrong = run(*given)
+    assert code == 2
+    assert "column 'x1' holds 'three', which is no number" in wrong
+    (tmp_path / "long.csv").write_text("x0,x1\n")
+    code, _, wrong = run(*given)
+    assert code == 2
+    assert "long.csv: holds nothing to score" in wrong
+    assert [path.name for path in tmp_path.iterdir()] == ["long.csv"]
 
 
 @pytest.mark.parametrize(

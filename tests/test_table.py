@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as parquet
 import pytest
 import torch
+from gandist_datasets import table_reading, table_room
 from gandist_datasets.table import Table
 
 from gandist import ConfigError
@@ -166,3 +168,54 @@ def test_an_npz_without_rows_and_columns_is_refused(tmp_path: Path):
     np.savez(tmp_path / "rows.npz", Z=np.zeros((4, 2)))
     with pytest.raises(ConfigError, match="has no array X, only Z"):
         Table(root=str(tmp_path / "rows.npz")).open()
+
+
+def test_an_npz_that_lies_column_by_column_is_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rows = np.random.RandomState(0).standard_normal((25, 3))
+    monkeypatch.setattr(table_reading, "ROWS", 7)
+    read = []
+    for name, array in (("rows", rows), ("columns", np.asfortranarray(rows)), ("single", rows.astype(np.float32))):
+        np.savez(tmp_path / f"{name}.npz", X=array, y=np.arange(25) % 5 == 0)
+        read.append(Table(root=str(tmp_path / f"{name}.npz")).open())
+    assert read[0].facts == read[1].facts
+    for part in (read[1], read[2]):
+        torch.testing.assert_close(held(part), held(read[0]), rtol=1e-5, atol=1e-5)
+    np.savez(tmp_path / "short.npz", X=rows, y=np.arange(24))
+    with pytest.raises(ConfigError, match=r"y has shape \(24,\), X has 25 rows"):
+        Table(root=str(tmp_path / "short.npz")).open()
+    np.savez(tmp_path / "words.npz", X=np.array([["a", "b"]] * 9))
+    with pytest.raises(ConfigError, match="X holds <U1, should hold numbers"):
+        Table(root=str(tmp_path / "words.npz")).open()
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npz"])
+def test_a_table_that_would_not_fit_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+):
+    numbers = np.random.RandomState(0).standard_normal((2000, 4))
+    columns = pa.table({f"x{n}": numbers[:, n] for n in range(4)})
+    path = tmp_path / f"rows.{ending}"
+    if ending == "npz":
+        np.savez(path, X=numbers)
+    elif ending == "csv":
+        pyarrow.csv.write_csv(columns, path)
+    else:
+        parquet.write_table(columns, path)
+    assert len(Table(root=str(path)).open()) == 1000
+    monkeypatch.setattr(table_room, "free_memory", lambda: 100_000)
+
+    def never(*_: object) -> None:
+        raise AssertionError("a row was read")
+
+    monkeypatch.setattr(table_reading.TableFile, "pieces", never)
+    with pytest.raises(
+        ConfigError, match=r"GiB of memory to train on, and 0\.0 GiB are free; train on some of its rows"
+    ):
+        Table(root=str(path)).open()
+
+
+def test_free_memory_is_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "meminfo").write_text("MemTotal:  100 kB\nMemAvailable:     42 kB\n")
+    for name, expected in (("meminfo", 42 * 1024), ("nowhere", None)):
+        monkeypatch.setattr(table_room, "MEMORY", tmp_path / name)
+        assert table_room.free_memory() == expected

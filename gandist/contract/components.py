@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -217,6 +217,19 @@ class Dataset(Component):
         Raises ConfigError that names what is missing.
         """
         return None
+
+    def blocks(self, facts: Facts, root: str, size: int) -> Iterator[tuple[list[str], dict[str, Tensor]]] | None:
+        """Other data as `like` reads them, for whom needs each sample once: all of them in their order, in blocks of at
+        most `size`, what a person calls each and the entries of `read`.
+
+        A data set whose files may be larger than the memory reads them here piece by piece. None, and what is raised,
+        as of `like`; what is wrong with a later piece is found when it is reached.
+        """
+        source = self.like(facts, root)
+        if source is None:
+            return None
+        spans = (range(start, min(len(source), start + size)) for start in range(0, len(source), size))
+        return (([source.named(number) for number in span], source.read(span)) for span in spans)
 
     @classmethod
     def pack(cls, folder: str, out: str | None, **options: Any) -> dict[str, Any]:

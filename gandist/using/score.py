@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import secrets
 import shutil
@@ -16,7 +17,6 @@ from PIL import Image
 from torch import Tensor
 
 from gandist.contract.anomalies import ShowsAnomalies, auroc, average_precision
-from gandist.contract.components import Source
 from gandist.errors import ConfigError
 from gandist.using.calibration import Calibration, calibrated, finder, judged
 from gandist.using.folders import Pictures
@@ -39,9 +39,10 @@ def score(
 ) -> dict[str, Any]:
     """Writes a CSV with each sample's score, its p-value among held-out normal samples, and whether it is flagged.
 
-    data: what the run's data set can read, such as another table; or a folder of images, or an .npz. heatmaps: a new
-    folder, for a PNG an image. The result counts, and has area under the ROC curve and average precision where `data`
-    says what is anomalous. Nothing is left half-written. Raises ConfigError for what cannot be scored.
+    data: what the run's data set can read, such as another table, which may be larger than the memory; or a folder of
+    images, or an .npz. heatmaps: a new folder, for a PNG an image. The result counts, and has area under the ROC curve
+    and average precision where `data` says what is anomalous. Nothing is left half-written. Raises ConfigError for what
+    cannot be scored.
     """
     if not 0 < false_alarms < 1:
         raise ConfigError(f"--false-alarms should be a share between 0 and 1, is {false_alarms:g}")
@@ -89,26 +90,26 @@ Batch = tuple[list[str], Tensor, Tensor | None]
 
 
 def _batches(trained: Trained, data: Path) -> Iterator[Batch]:
-    """The samples of `data`, opened here and read batch by batch."""
+    """The samples of `data`, opened here and read batch by batch; a table is never in memory all at once."""
     if not data.exists():
         raise ConfigError(f"{data}: there is no such file or folder")
-    source = trained.config.dataset.like(trained.facts, str(data))
-    if source is not None:
-        if source.facts.shape != trained.facts.shape:
-            raise ConfigError(f"{data}: has samples of shape {source.facts.shape}, the run {trained.facts.shape}")
-        if not len(source):
-            raise ConfigError(f"{data}: holds nothing to score")
-        return _of_source(source)
+    blocks = trained.config.dataset.blocks(trained.facts, str(data), BATCH)
+    if blocks is not None:
+        return _of_blocks(blocks, trained, data)
     if not trained.facts.images:
         raise ConfigError(f"{data}: the run's data set {trained.config.dataset.name} cannot read other data")
     return _of_pictures(Pictures(data, trained.facts))
 
 
-def _of_source(source: Source) -> Iterator[Batch]:
-    for start in range(0, len(source), BATCH):
-        numbers = range(start, min(len(source), start + BATCH))
-        rows = source.read(numbers)
-        yield [source.named(number) for number in numbers], rows["real"], rows.get("anomalous")
+def _of_blocks(blocks: Iterator[tuple[list[str], dict[str, Tensor]]], trained: Trained, data: Path) -> Iterator[Batch]:
+    # The first is read here, so that what is wrong from the beginning is told before anything is scored.
+    first = next(blocks, None)
+    if first is None:
+        raise ConfigError(f"{data}: holds nothing to score")
+    shape = tuple(first[1]["real"].shape[1:])
+    if shape != trained.facts.shape:
+        raise ConfigError(f"{data}: has samples of shape {shape}, the run {trained.facts.shape}")
+    return ((names, rows["real"], rows.get("anomalous")) for names, rows in itertools.chain([first], blocks))
 
 
 def _of_pictures(pictures: Pictures) -> Iterator[Batch]:
@@ -125,7 +126,7 @@ def _write(
     threshold: float,
     maps: Path | None,
 ) -> dict[str, Any]:
-    writer, scores, truths, flagged = csv.writer(file), [], [], 0
+    writer, scores, truths, flagged, items = csv.writer(file), [], [], 0, 0
     for number, (names, samples, truth) in enumerate(batches):
         found, heat = judged(trained, samples, heat=maps is not None)
         if not found.isfinite().all():
@@ -141,12 +142,14 @@ def _write(
             for name, picture in zip(names, heat, strict=True):
                 _draw(picture, calibration.hottest, maps / f"{Path(name).with_suffix('').as_posix()}.png")
         flagged += int(over.sum())
-        scores.append(found)
-        truths += [truth] if truth is not None else []
-    total = torch.cat(scores)
-    result: dict[str, Any] = {"items": len(total), "flagged": flagged}
+        items += len(found)
+        if truth is not None:
+            # All that is kept of a file of any size: areas under curves need all scores at once.
+            scores.append(found)
+            truths.append(truth)
+    result: dict[str, Any] = {"items": items, "flagged": flagged}
     if truths:
-        anomalous = torch.cat(truths).bool()
+        total, anomalous = torch.cat(scores), torch.cat(truths).bool()
         result["anomalous"] = int(anomalous.sum())
         measured = {"auroc": auroc(total, anomalous), "average_precision": average_precision(total, anomalous)}
         result |= {name: value for name, value in measured.items() if not math.isnan(value)}

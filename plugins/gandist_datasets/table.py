@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +17,10 @@ from gandist import ConfigError, Dataset, Facts, Source
 from gandist_datasets.folders import Root
 from gandist_datasets.table_encoding import Encoding, Points, fit
 from gandist_datasets.table_reading import TARGET, Piece, TableFile, nearest
+from gandist_datasets.table_room import require_room
+
+Encoded = tuple[Points, NDArray[np.bool_] | None]
+"""Points of some rows, and whether they are anomalous where the file says so."""
 
 
 class Rows(Source):
@@ -89,6 +93,7 @@ class Table(Dataset):
         target, features = self._columns(file)
         texts = [name for name in features if name in self.categorical]
         numbers = [name for name in features if name not in self.categorical]
+        require_room(file, features)
         rows = _joined(file.pieces(numbers, [*texts, *([target] if target else [])]))
         anomalous = self._anomalous(rows, target)
         training, held = self._split(anomalous)
@@ -107,6 +112,30 @@ class Table(Dataset):
     def like(self, facts: Facts, root: str) -> Source:
         """Rows of another table with the columns that a run was trained on, encoded as there; their targets, if it
         has some. Raises ConfigError that names a column that is missing."""
+        width, pieces = self._others(facts, root)
+        parts = list(pieces)
+        points = np.concatenate([points for points, _ in parts]) if parts else np.empty((0, width), np.float32)
+        wrong = [anomalous for _, anomalous in parts if anomalous is not None]
+        facts = Facts((width,), 0, len(points), f"{root} {len(points)}", fitted=facts.fitted)
+        return Rows(points, facts, np.arange(len(points)), np.concatenate(wrong) if wrong else None)
+
+    def blocks(self, facts: Facts, root: str, size: int) -> Iterator[tuple[list[str], dict[str, Tensor]]]:
+        """The same rows, of which no more than a piece of the file is in memory at once."""
+        return self._cut(self._others(facts, root)[1], size)
+
+    def _cut(self, pieces: Iterator[Encoded], size: int) -> Iterator[tuple[list[str], dict[str, Tensor]]]:
+        done = 0
+        for points, anomalous in pieces:
+            for start in range(0, len(points), size):
+                part = slice(start, start + size)
+                rows = {"real": torch.from_numpy(points[part])}
+                if anomalous is not None:
+                    rows["anomalous"] = torch.from_numpy(anomalous[part])
+                yield [str(done + start + number) for number in range(len(rows["real"]))], rows
+            done += len(points)
+
+    def _others(self, facts: Facts, root: str) -> tuple[int, Iterator[Encoded]]:
+        """Coordinates of a point, and the rows of another table, piece by piece; its columns are looked at here."""
         encoding, file = Encoding.read(facts.fitted), TableFile(Path(root))
         there = file.columns()
         for name in (*encoding.numbers, *encoding.texts):
@@ -117,14 +146,10 @@ class Table(Dataset):
             raise ConfigError(f"{root}: has {found} columns of X, the run was trained on {len(encoding.columns)}")
         target = self.target or TARGET
         known = [target] if target in there and target not in encoding.numbers else []
-        parts, wrong = [], []
-        for piece in file.pieces(encoding.numbers, [*encoding.texts, *known]):
-            parts.append(encoding.encode(piece))
-            wrong += [self._differs(piece.texts[target])] if known else []
-        points = np.concatenate(parts) if parts else np.empty((0, encoding.width), np.float32)
-        numbers = np.arange(len(points))
-        facts = Facts((encoding.width,), 0, len(points), f"{root} {len(points)}", fitted=facts.fitted)
-        return Rows(points, facts, numbers, np.concatenate(wrong) if wrong else None)
+        pieces = file.pieces(encoding.numbers, [*encoding.texts, *known])
+        return encoding.width, (
+            (encoding.encode(piece), self._differs(piece.texts[target]) if known else None) for piece in pieces
+        )
 
     def _columns(self, file: TableFile) -> tuple[str | None, list[str]]:
         """The target, and the columns that are looked at."""

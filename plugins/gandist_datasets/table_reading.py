@@ -59,6 +59,11 @@ class TableFile:
         """The names of its columns; those of an .npz are "x0", "x1", …, and "y" if it has one."""
         return self._guarded(lambda: _ENDINGS[self.kind][0](self.path))
 
+    def unpacked(self, columns: int) -> int:
+        """About how many bytes so many of its columns take as numbers; of a CSV, whose rows only reading tells, as many
+        as they have of the file."""
+        return self._guarded(lambda: _ENDINGS[self.kind][2](self.path, columns))
+
     def pieces(self, numbers: Sequence[str], texts: Sequence[str]) -> Iterator[Piece]:
         """These columns of all rows, piece by piece. Raises ConfigError where a column of numbers holds anything else.
 
@@ -200,41 +205,76 @@ def _npz_columns(path: Path) -> list[str]:
         if sum(sizes.values()) > max(HARMLESS, DENSEST * path.stat().st_size):
             raise ConfigError("unpacks to far more than its size, like a decompression bomb; save it uncompressed")
         with archive.open(f"{FEATURES}.npy") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape = read(file)[0]
+            shape = _npy_header(file)[0]
     if len(shape) != 2:
         raise ConfigError(f"{FEATURES} should have rows and columns, is {shape}")
     return [*(f"x{number}" for number in range(shape[1])), *([TARGET] if f"{TARGET}.npy" in sizes else [])]
 
 
+def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it lies column by column, and type of the array whose values follow."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
 def _npz(path: Path, numbers: list[str], texts: list[str]) -> Iterator[Piece]:
     import pyarrow as pa
 
-    columns = _npz_columns(path)
-    with np.load(path, allow_pickle=False) as arrays:
-        features = arrays[FEATURES]
-        target = arrays[TARGET] if TARGET in columns else None
-    if features.dtype.kind not in "fiub":
-        raise ConfigError(f"{FEATURES} holds {features.dtype}, should hold numbers")
-    if target is not None and target.shape != (len(features),):
-        raise ConfigError(f"{TARGET} has shape {target.shape}, {FEATURES} has {len(features)} rows")
-    place = {name: number for number, name in enumerate(columns)}
-    for start in range(0, len(features), ROWS):
-        rows = slice(start, start + ROWS)
-
-        def column(name: str, rows: slice = rows) -> NDArray[Any]:
-            return target[rows] if name == TARGET and target is not None else features[rows, place[name]]
-
+    columns, target = _npz_columns(path), None
+    if TARGET in columns:
+        with np.load(path, allow_pickle=False) as arrays:
+            target = arrays[TARGET]
+    place, start = {name: number for number, name in enumerate(columns)}, 0
+    for features, total in _npz_features(path):
+        if target is not None and target.shape != (total,):
+            raise ConfigError(f"{TARGET} has shape {target.shape}, {FEATURES} has {total} rows")
+        own = {TARGET: target[start : start + len(features)]} if target is not None else {}
+        start += len(features)
+        found = {name: own[name] if name in own else features[:, place[name]] for name in {*numbers, *texts}}
         yield Piece(
-            len(features[rows]),
-            {name: column(name).astype(np.float64) for name in numbers},
-            {name: _texts(pa.array(column(name)), name) for name in texts},
+            len(features),
+            {name: found[name].astype(np.float64) for name in numbers},
+            {name: _texts(pa.array(found[name]), name) for name in texts},
         )
 
 
-_ENDINGS: dict[str, tuple[Any, Any]] = {
-    ".csv": (_csv_columns, _csv),
-    ".parquet": (_parquet_columns, _parquet),
-    ".npz": (_npz_columns, _npz),
+def _npz_features(path: Path) -> Iterator[tuple[NDArray[Any], int]]:
+    """`ROWS` rows of the features at a time, and how many there are in all."""
+    with zipfile.ZipFile(path) as archive, archive.open(f"{FEATURES}.npy") as file:
+        (total, width), by_columns, kind = _npy_header(file)
+        if kind.kind not in "fiub":
+            raise ConfigError(f"{FEATURES} holds {kind}, should hold numbers")
+        for start in range(0, 0 if by_columns else total, ROWS):
+            count = min(ROWS, total - start)
+            yield np.frombuffer(file.read(count * width * kind.itemsize), kind).reshape(count, width), total
+    if by_columns:
+        # A row of it is spread over the whole file.
+        with np.load(path, allow_pickle=False) as arrays:
+            features = arrays[FEATURES]
+        for start in range(0, total, ROWS):
+            yield features[start : start + ROWS], total
+
+
+def _csv_bytes(path: Path, columns: int) -> int:
+    return path.stat().st_size * columns // len(_csv_columns(path))
+
+
+def _parquet_bytes(path: Path, columns: int) -> int:
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(path) as file:
+        return 8 * columns * file.metadata.num_rows
+
+
+def _npz_bytes(path: Path, columns: int) -> int:
+    with zipfile.ZipFile(path) as archive, archive.open(f"{FEATURES}.npy") as file:
+        return 8 * columns * _npy_header(file)[0][0]
+
+
+_ENDINGS: dict[str, tuple[Any, Any, Any]] = {
+    ".csv": (_csv_columns, _csv, _csv_bytes),
+    ".parquet": (_parquet_columns, _parquet, _parquet_bytes),
+    ".npz": (_npz_columns, _npz, _npz_bytes),
 }
+"""How each kind is read: its columns, its rows, and about how much memory they take."""
