@@ -1,8 +1,11 @@
-"""The model card beside an exported generator: Markdown with the front matter that Hugging Face reads."""
+"""The model card beside an exported generator: Markdown with the front matter that Hugging Face reads.
+
+What a run is for, and how it is asked, it says by the protocols that its loss meets.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,12 @@ import yaml
 from torch import Tensor
 
 import gandist
+from gandist.contract.translating import Translates
 from gandist.evaluation.summary import lines
 from gandist.training.checkpoint import step_of, write_file
 from gandist.training.foreign import read_json
-from gandist.training.sampling import draw
+from gandist.training.sampling import draw, draws
+from gandist.using.abilities import Ability, abilities
 from gandist.using.trained import Trained
 
 MARK = "<!-- Written by gandist export. Remove this line once you have edited the card, and it is not overwritten. -->"
@@ -28,16 +33,27 @@ from safetensors import safe_open
 from gandist import Facts
 from gandist.config.resolve import resolve
 from gandist.training.players import build_networks
-from gandist.training.sampling import samples
-
+{imports}
 with safe_open("{file}", "pt") as file:
     about = file.metadata()
     weights = {{name: file.get_tensor(name) for name in file.keys()}}
 facts = json.loads(about["facts"])
 facts = Facts(**{{key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}})
-generator = build_networks(resolve(yaml.safe_load(about["config"])), facts)["generator"]
+config = resolve(yaml.safe_load(about["config"]))
+generator = build_networks(config, facts)["generator"]
 generator.load_state_dict(weights)
-made = torch.cat(list(samples(generator, facts, seed=0, start=0, stop=4, device=torch.device("cpu"))))"""
+{made}"""
+_DRAWN = (
+    "from gandist.training.sampling import samples\n",
+    'made = torch.cat(list(samples(generator, facts, seed=0, start=0, stop=4, device=torch.device("cpu"))))',
+)
+_TRANSLATED = (
+    "",
+    """generator.eval()
+images = torch.rand(4, {shape}) * 2 - 1  # yours, of the other domain, in [-1, 1]
+with torch.no_grad():
+    made = config.loss.translate({{"generator": generator}}, images, "{to}")""",
+)
 _PROGRAM = """import torch
 
 generator = torch.export.load("{file}").module()
@@ -63,15 +79,18 @@ def write_card(trained: Trained, exported: Path) -> tuple[Path, bool]:
 
 def card(trained: Trained, file: str) -> str:
     """The card of a generator that was exported as `file`."""
-    metrics = _metrics(trained)
+    metrics, able = _metrics(trained), abilities(trained)
     parts = [
-        f"---\n{yaml.safe_dump(_front_matter(trained, metrics), sort_keys=False, allow_unicode=True)}---",
+        f"---\n{yaml.safe_dump(_front_matter(trained, metrics, able), sort_keys=False, allow_unicode=True)}---",
         f"# {trained.config.run.name}",
         _about(trained),
+        "## What the run does",
+        _doing(able),
         "## Intended use",
-        _USE,
+        "\n\n".join([*dict.fromkeys(one.use for one in able), "*Fill in: what it was made for, and by whom.*"]),
         "## Out of scope",
-        _OUT_OF_SCOPE,
+        _bullets(dict.fromkeys(limit for one in able for limit in one.limits))
+        + "\n\n*Fill in: what else it should not be used for.*",
         "## Data",
         _data(trained),
         "## Scores",
@@ -85,36 +104,34 @@ def card(trained: Trained, file: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_USE = (
-    "Synthetic samples that resemble the data named below: for trying out methods, for teaching, and for data "
-    "augmentation where it has been measured to help (`gandist augment RUN --measure`).\n\n"
-    "*Fill in: what it was made for, and by whom.*"
-)
-_OUT_OF_SCOPE = (
-    "- Passing its samples off as real. Files that gandist writes say in their metadata that they are synthetic; "
-    "anybody can remove that.\n"
-    "- As a stand-in for private data: a GAN may repeat what it was trained on (`gandist interpret RUN neighbours`), "
-    "and nothing here was trained with differential privacy.\n"
-    "- As evidence of how often anything occurs: samples are less various than the data, and rare cases may be missing."
-    "\n\n*Fill in: what else it should not be used for.*"
-)
+def _doing(able: Sequence[Ability]) -> str:
+    """The verbs that serve the run."""
+    lines = []
+    for one in able:
+        lines.append(f"It {one.does}: `{one.command}`.{f' {one.lacks}' if one.lacks else ''}")
+    return _bullets(lines)
 
 
-def _front_matter(trained: Trained, metrics: Mapping[str, float]) -> dict[str, Any]:
-    dataset, facts = trained.config.dataset, trained.facts
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _front_matter(trained: Trained, metrics: Mapping[str, float], able: Sequence[Ability]) -> dict[str, Any]:
+    dataset = trained.config.dataset
     found: dict[str, Any] = {"license": dataset.licence or UNKNOWN, "library_name": "gandist"}
-    task = "unconditional-image-generation" if facts.images else "other"
-    if facts.images:
-        # Of the tasks that Hugging Face knows the nearest, of conditional generators too.
+    # Of the tasks that Hugging Face knows the nearest to what the loss is for, of conditional generators too.
+    task = able[0].task if able and trained.facts.images else None
+    if task is not None:
         found["pipeline_tag"] = task
     found["tags"] = ["gan", "gandist", trained.config.architecture.name, trained.config.loss.name]
+    found["tags"] += dict.fromkeys(one.tag for one in able if one.tag)
     if metrics:
         found["model-index"] = [
             {
                 "name": trained.config.run.name,
                 "results": [
                     {
-                        "task": {"type": task},
+                        "task": {"type": task or "other"},
                         "dataset": {"name": dataset.name, "type": dataset.name},
                         "metrics": [{"type": name, "value": value} for name, value in metrics.items()],
                     }
@@ -127,11 +144,16 @@ def _front_matter(trained: Trained, metrics: Mapping[str, float]) -> dict[str, A
 def _about(trained: Trained) -> str:
     facts, config = trained.facts, trained.config
     what = f"images of {_size(facts.shape)}" if facts.images else f"points of {facts.shape[0]} numbers"
-    asked = f", of the class that it is asked for ({facts.classes} in all)" if trained.conditional else ""
+    if not draws({"generator": trained.generator}):
+        makes = f"turns given images into others, and has learnt from {what}"
+    elif trained.conditional:
+        makes = f"makes {what}, of the class that it is asked for ({facts.classes} in all)"
+    else:
+        makes = f"makes {what}"
     return (
         f"The generator of a generative adversarial network, trained with gandist {gandist.__version__}: loss "
-        f"`{config.loss.name}`, architecture `{config.architecture.name}`. It makes {what}{asked}. **All that it makes "
-        "is synthetic.**"
+        f"`{config.loss.name}`, architecture `{config.architecture.name}`. It {makes}. **All that it makes is "
+        "synthetic.**"
     )
 
 
@@ -174,7 +196,7 @@ def _scores(trained: Trained, metrics: Mapping[str, float]) -> str:
     section = trained.config.evaluate.model_dump(mode="json")
     protocol = {name: section[name] for name in ("count", "features", "metrics") if name in section}
     return (
-        f"{_table(lines(metrics), 'score')}\n\nOf the smoothed generator at step {trained.step:,}; in brackets what "
+        f"{_table(lines(metrics), 'score')}\n\nOf the smoothed networks at step {trained.step:,}; in brackets what "
         f"real samples get. Protocol (`gandist evaluate RUN` gives all of it):\n\n```yaml\n{_yaml(protocol)}\n```"
     )
 
@@ -208,7 +230,10 @@ def _latents(trained: Trained) -> Any:
 def _loading(trained: Trained, file: str) -> str:
     ending = Path(file).suffix.lower()
     if ending == ".safetensors":
-        return _WEIGHTS.format(file=file)
+        imports, made = _DRAWN if draws({"generator": trained.generator}) else _TRANSLATED
+        to = loss.targets[0] if isinstance(loss := trained.config.loss, Translates) else ""
+        shape = ", ".join(map(str, trained.facts.shape))
+        return _WEIGHTS.format(file=file, imports=imports, made=made.format(shape=shape, to=to))
     size = ", ".join(map(str, _latents(trained).shape[1:]))
     labels = trained.conditional
     torch_inputs = f"torch.randn(4, {size})" + (", torch.tensor([0, 1, 0, 1])" if labels else "")
@@ -222,6 +247,7 @@ def _shapes(trained: Trained, file: str) -> str:
     made = "(B, C, H, W) in [-1, 1]" if trained.facts.images else "(B, D)"
     if Path(file).suffix.lower() == ".safetensors":
         kind = "uint8 (4, C, H, W)" if trained.facts.images else "float32 (4, D)"
+        kind = kind if draws({"generator": trained.generator}) else "float32 (4, C, H, W) in [-1, 1]"
         return f"`made` is {kind}. The file has the config and the facts of the data as metadata; gandist is needed."
     latents = _latents(trained)
     assert isinstance(latents, Tensor), "only plain latents are exported so"
