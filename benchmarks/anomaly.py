@@ -2,8 +2,8 @@
 
 `python benchmarks/anomaly.py tables --data FOLDER` reads five tables of ADBench (`31_satimage-2.npz`, …) from FOLDER.
 Half of the normal rows are trained on, the other rows scored; the same rows, standardised the same way, for all.
---methods says which: gandist itself, the isolation forests and nearest neighbours of scikit-learn, if it is installed,
-and PyOD's GANs with their defaults, if they are asked for and PyOD is installed (`pip install pyod`).
+--methods says which: gandist's usual config and its ALAD; the isolation forests and nearest neighbours of scikit-learn,
+if it is installed; PyOD's GANs with their defaults, if they are asked for and installed (`pip install pyod`).
 `python benchmarks/anomaly.py images --data FOLDER` reads Fashion-MNIST's four files from FOLDER.
 """
 
@@ -84,6 +84,7 @@ def pyod(module: str, name: str) -> Callable[[Any, Any, int], Any]:
     return fit
 
 
+OURS = {"gandist": "table.yaml", "gandist-alad": "table-alad.yaml"}
 OTHERS = {
     "isolation-forest": ("sklearn", isolation_forest),
     "nearest-neighbours": ("sklearn", nearest_neighbours),
@@ -103,7 +104,7 @@ def tables(data: Path, seeds: list[int], names: list[str], methods: list[str]) -
                     tell(name, seed, method, beside(OTHERS[method][1], Table(root=str(root), split_seed=seed), seed))
                     continue
                 with tempfile.TemporaryDirectory() as folder:
-                    tell(name, seed, method, ours("table.yaml", [*given, "run.name=table"], folder))
+                    tell(name, seed, method, ours(OURS[method], [*given, "run.name=table"], folder))
 
 
 def images(data: Path, seeds: list[int], classes: list[int]) -> None:
@@ -133,7 +134,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, nargs="+", default=list(range(10)))
     there = importlib.util.find_spec("sklearn") is not None
     usual = ["gandist", *(name for name, (package, _) in OTHERS.items() if package == "sklearn" and there)]
-    parser.add_argument("--methods", nargs="+", default=usual, choices=["gandist", *OTHERS])
+    parser.add_argument("--methods", nargs="+", default=usual, choices=[*OURS, *OTHERS])
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.what == "tables":

@@ -46,7 +46,8 @@ def test_all_shipped_image_architectures_are_here():
     }
     # Of the translators tests/test_contract.py has the weights, and plays their losses.
     translators = {"cyclegan", "cut", "pix2pix"}
-    assert ours == {*zoo.NARROW, *translators, "mlp", "semi-supervised-mlp", "semi-supervised-conv", "dcgan-encoder"}
+    others = {"mlp", "semi-supervised-mlp", "semi-supervised-conv", "dcgan-encoder", "alad-mlp", "alad-conv"}
+    assert ours == {*zoo.NARROW, *translators, *others}
 
 
 PUBLISHED = [

@@ -171,9 +171,14 @@ class Turn:
         return self.judge(self.fake, self.labels, name="fake")
 
     def judge(
-        self, images: Tensor, labels: Tensor | None = None, critic: nn.Module | None = None, name: str | None = None
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+        critic: Callable[[Tensor, Tensor | None], Any] | None = None,
+        name: str | None = None,
     ) -> Verdict:
-        """Augments the images and asks the discriminator, or `critic`, one of its several networks.
+        """Augments the images and asks the discriminator, or `critic`: one of its several networks, or any function of
+        images and labels that asks one.
 
         name: remember the logits under it, for the logs and for `update`.
         """

@@ -38,10 +38,12 @@ def finder(trained: Trained) -> FindsAnomalies:
 
 @torch.no_grad()
 def judged(trained: Trained, samples: Tensor, heat: bool = False) -> tuple[Tensor, Tensor | None]:
-    """Scores (B,) float64, and heatmaps (B, H, W) if wanted and the loss makes some, on the CPU."""
+    """Scores (B,) float64, and heatmaps (B, H, W) of images if wanted and the loss makes some, on the CPU."""
     loss, players = finder(trained), trained.players
     samples = as_played(samples.to(trained.device))
-    maps = loss.heatmap(players, samples).cpu() if heat and isinstance(loss, ShowsAnomalies) else None
+    maps = None
+    if heat and samples.dim() == 4 and isinstance(loss, ShowsAnomalies):
+        maps = loss.heatmap(players, samples).cpu()
     return loss.anomaly(players, samples).double().cpu(), maps
 
 

@@ -34,8 +34,8 @@ class Judge(Discriminator):
 class Encoder(Discriminator):
     """A discriminator's layers that end in latents."""
 
-    def __init__(self, size: int, channels: int, width: int, latent: int):
-        super().__init__(size, channels, width, "layer")
+    def __init__(self, size: int, channels: int, width: int, latent: int, norm: str = "layer"):
+        super().__init__(size, channels, width, norm)
         self.body[-1] = initialised(Collapse(width * size // 8, latent, 4))
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:

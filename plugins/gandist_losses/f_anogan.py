@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, pad
 
 from gandist import Facts, Loss, Turn
+from gandist_losses.heatmaps import Blur, even, residual_map
 
 
 class FAnoGan(Loss):
@@ -26,14 +26,12 @@ class FAnoGan(Loss):
 
     kappa: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """κ, the weight of the residual of the discriminator's features beside that of the pixels; 1 in the paper."""
-    blur: int = Field(default=5, ge=1, le=63)
+    blur: Blur = 5
     """Width and height, in pixels, of the square over which heatmaps are averaged; odd, 1 for no blur."""
 
     def refuse(self, facts: Facts) -> str | None:
         """Points, and a square without a middle."""
-        if not facts.images:
-            return "works on images"
-        return None if self.blur % 2 else f"has blur: {self.blur}, which should be odd"
+        return even(self.blur) if facts.images else "works on images"
 
     def encoder(self, turn: Turn) -> dict[str, Tensor]:
         """E |x - G(E(x))|² / n + κ · E |f(x) - f(G(E(x)))|² / n_d, n and n_d the numbers of pixels and of features."""
@@ -61,7 +59,4 @@ class FAnoGan(Loss):
 
     def heatmap(self, players: Mapping[str, nn.Module], images: Tensor) -> Tensor:
         """Absolute differences of the pixels, mean over channels and over `blur` × `blur` neighbours, (B, H, W)."""
-        residual = (images - self.again(players, images)).abs().mean(1, keepdim=True)
-        margin = self.blur // 2
-        wide = pad(residual, (margin,) * 4, mode="replicate")
-        return avg_pool2d(wide, self.blur, stride=1).squeeze(1)
+        return residual_map(images, self.again(players, images), self.blur)
