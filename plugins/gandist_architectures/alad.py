@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from gandist import Verdict
 from gandist_architectures.layers import Dropout, LeakyReLU, at_least_float32, spectral
 
-Norm = Literal["spectral", "none"]
-"""Of the weights of discriminators and encoder, all but their last layers (section IV-C)."""
-Dropped = Annotated[float, Field(ge=0.0, lt=1.0)]
-"""Share of the discriminators' units that training leaves out at random; 0 to train on several workers as on one."""
+_NORM = "Norm of the weights of the discriminators and the encoder, of all but their last layers."
+Norm = Annotated[Literal["spectral", "none"], Field(description=_NORM)]
+_DROPPED = "Share of the discriminators' units that training leaves out at random; 0 trains on any workers alike."
+Dropped = Annotated[float, Field(ge=0.0, lt=1.0, description=_DROPPED)]
 
 
 def hidden(inputs: int, width: int, norm: str, dropout: float) -> list[nn.Module]:

@@ -31,8 +31,11 @@ class Strided(nn.Module):
 
 
 class AladConv(Architecture):
-    """DCGAN's generator, an encoder, and the three discriminators of ALAD (Zenati et al. 2018, appendix B, for SVHN and
-    CIFAR-10), for square images of 16, 32, 64 or 128 pixels."""
+    """DCGAN's generator, an encoder and three discriminators for ALAD on square images (Zenati et al. 2018).
+
+    After the authors' networks for SVHN (alad/svhn_utilities.py). Only the generator has batch norm here, and D_xx,
+    with kernels of 4×4, sees two images as channels of one. 16, 32, 64 or 128 pixels a side.
+    """
 
     name: ClassVar[str] = "alad-conv"
 

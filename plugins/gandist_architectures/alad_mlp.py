@@ -27,7 +27,11 @@ class Encoder(nn.Module):
 
 
 class AladMlp(Architecture):
-    """Generator, encoder and the three discriminators of ALAD, all dense (Zenati et al. 2018, appendix B, for KDD)."""
+    """Dense generator, encoder and three discriminators for ALAD on points (Zenati et al. 2018).
+
+    After the authors' networks for KDD (alad/kdd_utilities.py), without their batch norm, and with the spectral norm
+    that theirs for images have.
+    """
 
     name: ClassVar[str] = "alad-mlp"
 

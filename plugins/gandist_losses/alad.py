@@ -15,13 +15,12 @@ from gandist_losses.translation import part
 
 
 class Alad(Loss):
-    """Generator and encoder learn to make the same pairs of samples and latents, and to undo each other (Zenati et al.
-    2018, equation 4).
+    """Generator and encoder learn to undo each other; what they do not undo is anomalous (Zenati et al. 2018).
 
     One player holds three discriminators: D_xz tells (x, E(x)) from (G(z), z), D_xx tells (x, x) from (x, G(E(x))), and
-    D_zz tells (z, z) from (z, E(G(z))). As in the authors' code, generator and encoder want the answers exchanged,
-    where the paper's equation has them minimise the value; they move one after the other. The score is the L1 distance
-    between what D_xx sees in (x, x) and in (x, G(E(x))) (section IV-D).
+    D_zz tells (z, z) from (z, E(G(z))). As in the authors' code (alad/run.py), generator and encoder want the answers
+    exchanged, where the paper has them minimise what the discriminators maximise; here they move one after the other.
+    The score is the L1 distance between what D_xx sees in (x, x) and in (x, G(E(x))).
     """
 
     name: ClassVar[str] = "alad"

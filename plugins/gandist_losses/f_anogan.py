@@ -27,7 +27,6 @@ class FAnoGan(Loss):
     kappa: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """κ, the weight of the residual of the discriminator's features beside that of the pixels; 1 in the paper."""
     blur: Blur = 5
-    """Width and height, in pixels, of the square over which heatmaps are averaged; odd, 1 for no blur."""
 
     def refuse(self, facts: Facts) -> str | None:
         """Points, and a square without a middle."""

@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-Blur = Annotated[int, Field(ge=1, le=63)]
-"""Width and height, in pixels, of the square over which heatmaps are averaged; odd, 1 for no blur."""
+_BLUR = "Width and height, in pixels, of the square over which heatmaps are averaged; odd, 1 for no blur."
+Blur = Annotated[int, Field(ge=1, le=63, description=_BLUR)]
 
 
 def even(blur: int) -> str | None:
