@@ -221,7 +221,7 @@ def test_a_table_passes_through_in_pieces(place: Path, tmp_path: Path, monkeypat
     if ending == "csv":
         pyarrow.csv.write_csv(table, "rows.csv")
     elif ending == "parquet":
-        pyarrow.parquet.write_table(table, "rows.parquet")
+        pyarrow.parquet.write_table(table, "rows.parquet", row_group_size=400)
     else:
         np.savez_compressed("rows.npz", X=rows, y=target)
     code, said, wrong = run("score", str(place / "runs/rows"), f"rows.{ending}", "--out", "whole.csv", "--json")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from gandist import ConfigError
 
 ENDINGS = (".csv", ".parquet", ".npz")
-BLOCK = 1 << 24
-"""Bytes of a CSV file that are parsed at once."""
+BLOCK = 1 << 22
+"""Bytes of a CSV file that are parsed at once. pyarrow reads 32 such blocks ahead."""
 ROWS = 1 << 16
 """Rows of another file that are taken at once."""
 FEATURES, TARGET = "X", "y"
@@ -129,8 +129,10 @@ def _parquet(path: Path, numbers: list[str], texts: list[str]) -> Iterator[Piece
     import pyarrow.parquet as parquet
 
     with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(ROWS, columns=[*numbers, *texts]):
-            yield _piece(batch, numbers, texts)
+        # Asked for all groups of rows at once, pyarrow keeps what it has decoded until the end.
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(ROWS, row_groups=[group], columns=[*numbers, *texts]):
+                yield _piece(batch, numbers, texts)
 
 
 def _piece(batch: Any, numbers: list[str], texts: list[str]) -> Piece:
