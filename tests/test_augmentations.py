@@ -1,6 +1,7 @@
 """Augmentations: what they do to images by hand, how gradients flow, and ADA's controller."""
 
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from gandist.contract.turn import Span
 
 FACTS = Facts((3, 16, 16), 0, 10, "any")
 ALL = [Flips(), DiffAugment(), Ada(start=1.0), Ada(start=0.5), Ada(start=1.0, color=False), DiffAugment(policy=())]
+ALL += [DiffAugment(outside="edge")]
 
 
 def rows(total: int, start: int = 0, stop: int | None = None) -> Noise:
@@ -85,28 +87,30 @@ def test_colour_by_hand():
         assert torch.allclose(new, expected, atol=1e-12)
 
 
-def test_translation_leaves_grey_behind():
+@pytest.mark.parametrize("outside", ["grey", "edge"])
+def test_translation_moves_all_images_and_fills_in(outside: Literal["grey", "edge"]):
     given = images(64, 1)
-    made = apply(DiffAugment(policy=("translation",)), given)
+    made = apply(DiffAugment(policy=("translation",), outside=outside), given)
     moves = set()
     for image, new in zip(given[:, 0], made[:, 0], strict=True):
         found = [
             (down, across)
             for down in range(-2, 3)
             for across in range(-2, 3)
-            if torch.equal(new, _moved(image, down, across))
+            if torch.equal(new, _moved(image, down, across, outside))
         ]
         assert len(found) == 1
         moves.add(found[0])
     assert {move for pair in moves for move in pair} == {-2, -1, 0, 1, 2}
 
 
-def _moved(image: Tensor, down: int, across: int) -> Tensor:
+def _moved(image: Tensor, down: int, across: int, outside: str) -> Tensor:
     new, size = torch.zeros_like(image), len(image)
     for row in range(size):
         for column in range(size):
-            if 0 <= row - down < size and 0 <= column - across < size:
-                new[row, column] = image[row - down, column - across]
+            above, left = (min(max(place, 0), size - 1) for place in (row - down, column - across))
+            if outside == "edge" or (above, left) == (row - down, column - across):
+                new[row, column] = image[above, left]
     return new
 
 

@@ -16,7 +16,8 @@ Change = Literal["color", "translation", "cutout"]
 class DiffAugment(Augmentation):
     """Colour, translation and cutout of every image, real and generated (Zhao et al. 2020, section 3.2, their code).
 
-    For little data; the strengths are the paper's. What the discriminator sees outside of a moved image is grey.
+    For little data; the strengths are the paper's. What the discriminator sees outside of a moved image is grey, unless
+    `outside` says otherwise.
     """
 
     name: ClassVar[str] = "diffaugment"
@@ -25,6 +26,9 @@ class DiffAugment(Augmentation):
     """Which changes, in this order; the paper drops cutout where there is much data."""
     translation: float = Field(default=0.125, ge=0.0, le=1.0)
     """Largest shift, as a share of the image's size."""
+    outside: Literal["grey", "edge"] = "grey"
+    """What comes in where an image is moved: grey, as in the paper, or its border's pixels again. For a classifier that
+    is asked about unmoved images, on which it would miss the grey."""
     cutout: float = Field(default=0.5, ge=0.0, le=1.0)
     """Side of the square that is greyed out, as a share of the image's."""
 
@@ -49,8 +53,10 @@ class DiffAugment(Augmentation):
     def _translation(self, images: Tensor, noise: Noise) -> Tensor:
         rows, columns = self._moves(noise, images.shape[2], 0), self._moves(noise, images.shape[3], 0)
         padded = pad(images, (1, 1, 1, 1))
-        rows = (self._places(images.shape[2], images.device) - rows + 1).clamp(0, images.shape[2] + 1)
-        columns = (self._places(images.shape[3], images.device) - columns + 1).clamp(0, images.shape[3] + 1)
+        # In the padded image 0 and the last are grey, 1 and the last but one the border's pixels.
+        least, beyond = (0, 1) if self.outside == "grey" else (1, 0)
+        rows = (self._places(images.shape[2], images.device) - rows + 1).clamp(least, images.shape[2] + beyond)
+        columns = (self._places(images.shape[3], images.device) - columns + 1).clamp(least, images.shape[3] + beyond)
         batch = torch.arange(len(images), device=images.device)[:, None, None]
         return padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
