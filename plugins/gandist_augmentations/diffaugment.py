@@ -27,8 +27,8 @@ class DiffAugment(Augmentation):
     translation: float = Field(default=0.125, ge=0.0, le=1.0)
     """Largest shift, as a share of the image's size."""
     outside: Literal["grey", "edge"] = "grey"
-    """What comes in where an image is moved: grey, as in the paper, or its border's pixels again. For a classifier that
-    is asked about unmoved images, on which it would miss the grey."""
+    """What comes in where an image is moved: grey, as in the paper, or its border's pixels again. A classifier may come
+    to rely on the grey, and is then asked about images without any."""
     cutout: float = Field(default=0.5, ge=0.0, le=1.0)
     """Side of the square that is greyed out, as a share of the image's."""
 
