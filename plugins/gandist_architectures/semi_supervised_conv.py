@@ -99,8 +99,8 @@ class SemiSupervisedConv(Architecture):
     width: int = Field(96, ge=2)
     """Channels of the discriminator's first convolutions; the paper has 96. The generator is in proportion."""
     input_dropout: float = Field(0.2, ge=0.0, lt=1.0)
-    """Share of the discriminator's inputs that is dropped, which makes them grey. Take 0 for things on an even ground: a
-    classifier that has only seen it speckled errs on the clean one."""
+    """Share of the discriminator's inputs that is dropped, which makes them grey. Take 0 for things on an even ground:
+    a classifier that has only seen it speckled errs on the clean one."""
     dropout: float = Field(0.5, ge=0.0, lt=1.0)
     """Share of its feature maps' activations that is. Without any dropout, the number of workers changes nothing."""
 
