@@ -21,7 +21,8 @@ from gandist.training import checkpoint
 from gandist.using.trained import Trained
 
 KEPT = "normal-scores.safetensors"
-BATCH = 250
+IMAGES, ROWS = 250, 4096
+"""That are scored at once. Some losses draw thousands of samples for each batch, however small it is."""
 LARGEST = 0.99
 """Quantile of the hottest pixels of normal images that heatmaps are scaled by."""
 
@@ -34,6 +35,11 @@ def finder(trained: Trained) -> FindsAnomalies:
     # A class has no instance to ask: its method is what the protocol asks for.
     able = sorted(one.name for one in installed().components(Loss) if hasattr(one, "anomaly"))
     raise ConfigError(f"{trained.path}: {loss.name} does not score anomalies; train with loss {' or '.join(able)}")
+
+
+def at_once(trained: Trained) -> int:
+    """Samples of a batch."""
+    return IMAGES if trained.facts.images else ROWS
 
 
 @torch.no_grad()
@@ -125,8 +131,9 @@ def _held_out(trained: Trained) -> Source:
 def _measured(trained: Trained, held: Source) -> Calibration:
     scores: list[Tensor] = []
     hottest: list[Tensor] = []
-    for start in range(0, len(held), BATCH):
-        rows = held.read(range(start, min(len(held), start + BATCH)))
+    size = at_once(trained)
+    for start in range(0, len(held), size):
+        rows = held.read(range(start, min(len(held), start + size)))
         samples = rows["real"]
         if "anomalous" in rows:
             samples = samples[~rows["anomalous"].bool()]

@@ -18,12 +18,11 @@ from torch import Tensor
 
 from gandist.contract.anomalies import ShowsAnomalies, auroc, average_precision
 from gandist.errors import ConfigError
-from gandist.using.calibration import Calibration, calibrated, finder, judged
+from gandist.using.calibration import Calibration, at_once, calibrated, finder, judged
 from gandist.using.folders import Pictures
 from gandist.using.load import load
 from gandist.using.trained import Trained
 
-BATCH = 250
 COLUMNS = ("item", "score", "p_value", "flagged")
 COOL = 3.0
 """Times the heat of normal images that is drawn white."""
@@ -93,7 +92,7 @@ def _batches(trained: Trained, data: Path) -> Iterator[Batch]:
     """The samples of `data`, opened here and read batch by batch; a table is never in memory all at once."""
     if not data.exists():
         raise ConfigError(f"{data}: there is no such file or folder")
-    blocks = trained.config.dataset.blocks(trained.facts, str(data), BATCH)
+    blocks = trained.config.dataset.blocks(trained.facts, str(data), at_once(trained))
     if blocks is not None:
         return _of_blocks(blocks, trained, data)
     if not trained.facts.images:
