@@ -32,6 +32,8 @@ _ALONE = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     # Nobody takes this machine away with notice.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Of the last 100,000 calls Ray's head would keep three kilobytes each, for a dashboard that is not there.
+    "RAY_task_events_max_num_task_in_gcs": "1000",
 }
 # The Train page of the cluster's dashboard shows what is told to its state actor.
 _JOINED = {"RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
