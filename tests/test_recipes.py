@@ -81,7 +81,7 @@ def root(recipe: Path, data: Path) -> list[str]:
     yours = {
         "folders": "images",
         "image-to-image": "images" if recipe.stem == "denoise" else "pairs",
-        "anomaly": "rows.csv" if recipe.stem == "table" else "",
+        "anomaly": "rows.csv" if recipe.stem.startswith("table") else "",
     }.get(recipe.parts[1])
     return [f"dataset.root={data / yours}"] if yours else []
 
