@@ -4,7 +4,9 @@
 Half of the normal rows are trained on, the other rows scored; the same rows, standardised the same way, for all.
 --methods says which: gandist's usual config and its ALAD; the isolation forests and nearest neighbours of scikit-learn,
 if it is installed; PyOD's GANs with their defaults, if they are asked for and installed (`pip install pyod`).
-`python benchmarks/anomaly.py images --data FOLDER` reads Fashion-MNIST's four files from FOLDER.
+`python benchmarks/anomaly.py images --data FOLDER` reads Fashion-MNIST's four files from FOLDER. Each class in turn is
+the only normal one: its 6,000 training images are trained on, and all 10,000 test images scored. `--runs FOLDER` keeps
+the runs, and goes on with those that are there; anomaly_patches.py asks them where an anomaly is.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from gandist_datasets.one_class import OneClass
 from gandist_datasets.table import Table
 from torch import Tensor
 
 import gandist
+from gandist import Dataset, as_played
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "anomaly"
 TABLES = {
@@ -50,16 +54,22 @@ def ours(config: str, overrides: list[str], folder: str) -> Scores:
     return area, precision, time.process_time() - begin
 
 
-def beside(fit: Callable[[Any, Any, int], Any], table: Table, seed: int) -> Scores:
+def beside(fit: Callable[[Any, Any, int], Any], dataset: Dataset, seed: int) -> Scores:
     """Another method's scores on the same rows."""
-    source = table.open()
-    held = source.held_out()
-    assert held is not None
-    train, test = (part.read(range(len(part))) for part in (source, held))
+    train, test = read(dataset)
+    seen, unseen = (as_played(rows["real"]).flatten(1).numpy() for rows in (train, test))
     begin = time.process_time()
-    scores = Tensor(fit(train["real"].numpy(), test["real"].numpy(), seed))
+    scores = Tensor(fit(seen, unseen, seed))
     taken = time.process_time() - begin
     return gandist.auroc(scores, test["anomalous"]), gandist.average_precision(scores, test["anomalous"]), taken
+
+
+def read(dataset: Dataset) -> list[dict[str, Tensor]]:
+    """All rows that are trained on, and all that are held out."""
+    source = dataset.open()
+    held = source.held_out()
+    assert held is not None
+    return [part.read(range(len(part))) for part in (source, held)]
 
 
 def isolation_forest(train: Any, test: Any, seed: int) -> Any:
@@ -107,16 +117,28 @@ def tables(data: Path, seeds: list[int], names: list[str], methods: list[str]) -
                     tell(name, seed, method, ours(OURS[method], [*given, "run.name=table"], folder))
 
 
-def images(data: Path, seeds: list[int], classes: list[int]) -> None:
+def images(data: Path, seeds: list[int], classes: list[int], runs: Path | None) -> None:
     for normal in classes:
         for seed in seeds:
-            given = [f"dataset.normal={normal}", f"run.seed={seed}"]
-            given += [f"dataset.of.root={data}", f"dataset.test.root={data}"]
             with tempfile.TemporaryDirectory() as folder:
-                gan = ours("fashion-mnist-gan.yaml", [*given, "run.name=gan"], folder)
-                start = [f"start.from={folder}/gan", "run.name=encoder"]
-                area, precision, seconds = ours("fashion-mnist.yaml", [*given, *start], folder)
-            tell(str(normal), seed, "gandist", (area, precision, seconds + gan[2]))
+                tell(str(normal), seed, "gandist", both_stages(data, normal, seed, str(runs or folder)))
+        if importlib.util.find_spec("sklearn") is not None:
+            tell(str(normal), 0, "nearest neighbours", beside(nearest_neighbours, one_class(data, normal), 0))
+
+
+def both_stages(data: Path, normal: int, seed: int, folder: str) -> Scores:
+    """f-AnoGAN's stages in folder/gan-NORMAL-SEED and folder/encoder-NORMAL-SEED."""
+    given = [f"dataset.normal={normal}", f"run.seed={seed}", f"dataset.of.root={data}", f"dataset.test.root={data}"]
+    gan = f"gan-{normal}-{seed}"
+    taken = ours("fashion-mnist-gan.yaml", [*given, f"run.name={gan}"], folder)[2]
+    start = [f"start.from={folder}/{gan}", f"run.name=encoder-{normal}-{seed}"]
+    area, precision, seconds = ours("fashion-mnist.yaml", [*given, *start], folder)
+    return area, precision, taken + seconds
+
+
+def one_class(data: Path, normal: int) -> OneClass:
+    of = {"name": "fashion-mnist", "size": 32, "root": str(data)}
+    return OneClass.model_validate({"of": of, "test": {**of, "split": "test"}, "normal": normal})
 
 
 def tell(what: str, seed: int, method: str, scores: Scores) -> None:
@@ -135,12 +157,13 @@ def main() -> None:
     there = importlib.util.find_spec("sklearn") is not None
     usual = ["gandist", *(name for name, (package, _) in OTHERS.items() if package == "sklearn" and there)]
     parser.add_argument("--methods", nargs="+", default=usual, choices=[*OURS, *OTHERS])
+    parser.add_argument("--runs", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.what == "tables":
         tables(args.data, args.seeds, args.tables, args.methods)
     else:
-        images(args.data, args.seeds, args.classes)
+        images(args.data, args.seeds, args.classes, args.runs)
 
 
 if __name__ == "__main__":
