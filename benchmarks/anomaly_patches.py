@@ -98,7 +98,7 @@ def sheet(shown: list[tuple[Tensor, Tensor, Tensor]]) -> Image.Image:
     columns = []
     for image, heat, mask in shown:
         grey = image[0].float()
-        hot = (heat / heat.max()) ** 2
+        hot = heat / heat.max()
         over = torch.stack([grey + (255 - grey) * hot, grey * (1 - hot), grey * (1 - hot)])
         columns.append(torch.cat([grey.expand(3, -1, -1), over, mask.float().expand(3, -1, -1) * 255], dim=1))
     pixels = torch.cat(columns, dim=2).clamp(0, 255).byte().permute(1, 2, 0).numpy()
