@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gandist import Facts, Loss, Turn
-from gandist_losses.heatmaps import Blur, even, residual_map
+from gandist_losses.residuals import Blur, again, even, residual_map
 from gandist_losses.translation import part
 
 
@@ -93,8 +93,3 @@ class Alad(Loss):
 def encoded(turn: Turn, samples: Tensor) -> Tensor:
     """E(samples), (B, latent)."""
     return turn.players["encoder"](samples).to(turn.dtype)
-
-
-def again(players: Mapping[str, nn.Module], samples: Tensor) -> Tensor:
-    """G(E(samples)), of the shape and type of the samples."""
-    return players["generator"](players["encoder"](samples), None).to(samples.dtype)

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gandist import Facts, Loss, Turn
-from gandist_losses.heatmaps import Blur, even, residual_map
+from gandist_losses.residuals import Blur, again, even, residual_map
 
 
 class FAnoGan(Loss):
@@ -39,17 +39,13 @@ class FAnoGan(Loss):
 
     def residuals(self, players: Mapping[str, nn.Module], images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean squared differences of the pixels and of the features of each image and its reconstruction, (B,)."""
-        again = self.again(players, images)
+        made = again(players, images)
         judge = players["discriminator"].features
-        features = judge(images) - judge(again)  # type: ignore[operator]
+        features = judge(images) - judge(made)  # type: ignore[operator]
         return (
-            (images - again).square().flatten(1).mean(1),
+            (images - made).square().flatten(1).mean(1),
             features.to(images.dtype).square().flatten(1).mean(1),
         )
-
-    def again(self, players: Mapping[str, nn.Module], images: Tensor) -> Tensor:
-        """G(E(x)), (B, C, H, W) in [-1, 1]."""
-        return players["generator"](players["encoder"](images), None).to(images.dtype)
 
     def anomaly(self, players: Mapping[str, nn.Module], samples: Tensor) -> Tensor:
         """Both residuals of each image, the second weighted by κ, (B,)."""
@@ -58,4 +54,4 @@ class FAnoGan(Loss):
 
     def heatmap(self, players: Mapping[str, nn.Module], images: Tensor) -> Tensor:
         """Absolute differences of the pixels, mean over channels and over `blur` × `blur` neighbours, (B, H, W)."""
-        return residual_map(images, self.again(players, images), self.blur)
+        return residual_map(images, again(players, images), self.blur)

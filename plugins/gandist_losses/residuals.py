@@ -1,15 +1,21 @@
-"""Where two images differ, as losses that find anomalies draw it."""
+"""What an encoder and a generator make again of samples, and where that differs from them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
 _BLUR = "Width and height, in pixels, of the square over which heatmaps are averaged; odd, 1 for no blur."
 Blur = Annotated[int, Field(ge=1, le=63, description=_BLUR)]
+
+
+def again(players: Mapping[str, nn.Module], samples: Tensor) -> Tensor:
+    """G(E(samples)), of the shape and type of the samples."""
+    return players["generator"](players["encoder"](samples), None).to(samples.dtype)
 
 
 def even(blur: int) -> str | None:
