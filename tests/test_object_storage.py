@@ -214,11 +214,14 @@ def test_a_killed_command_on_ray_goes_on_and_ends_with_everything_in_the_bucket(
 ):
     train_on_ray = config()["train"] | {"sample_every": 20}
     process = start("train", write(tmp_path, s3.url("ray"), 2, train=train_on_ray), cwd=tmp_path)
-    first = f"checkpoints/step-{EVERY:08d}/manifest.json"
-    wait_for(lambda: first in s3.names("ray/resume/"), process, "the first checkpoint")
+    # While the first one starts Ray: forty steps may take less time than a second command needs to look.
+    wait_for(lambda: ".lock" in s3.names("ray/resume/"), process, "the lock")
     refused = run("train", "resume.yaml", cwd=tmp_path)
     assert refused.returncode == 2
     assert f"pid {process.pid}" in refused.stderr
+    first = f"checkpoints/step-{EVERY:08d}/manifest.json"
+    wait_for(lambda: first in s3.names("ray/resume/"), process, "the first checkpoint")
+    assert process.poll() is None, "the run ended before it could be killed"
     kill_tree(process)
     again = run("train", "resume.yaml", cwd=tmp_path)
     assert again.returncode == 0, again.stderr

@@ -43,8 +43,10 @@ def test_asha_over_the_digits_survives_a_killed_trial(tmp_path: Path):
     process = start("sweep", str(SWEEP), *SMALL, cwd=tmp_path)
     folder = tmp_path / "runs" / "sweep-digits"
     victim = folder / "trial-00001"
-    # Before its first evaluation, at step 100: a trial that was told to stop would not go on after its death.
-    wait_for(lambda: any(victim.glob("checkpoints/step-*")), process, "a checkpoint of the second trial")
+    # Before its first evaluation, at step 100: a trial that was told to stop would not go on after its death. The whole
+    # name, as a checkpoint that is still being written has a longer one, and would let the trial begin at step 0.
+    whole = victim / "checkpoints" / "step-00000025"
+    wait_for(whole.is_dir, process, "a checkpoint of the second trial")
     assert owner(victim) in descendants(process.pid)
     os.kill(owner(victim), signal.SIGKILL)
     out, _ = process.communicate(timeout=400)
