@@ -11,6 +11,7 @@ import pytest
 import torch
 from gandist_architectures.semi_supervised_conv import SemiSupervisedConv
 from gandist_architectures.semi_supervised_mlp import SemiSupervisedMlp
+from gandist_losses.interpolation_consistency import InterpolationConsistency
 from gandist_losses.mean_teacher import MeanTeacher
 from gandist_losses.semi_supervised import SemiSupervised
 from gandist_losses.virtual_adversarial import VirtualAdversarial
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from gandist import ConfigError, Facts, Noise, Verdict, classifier_of
 from gandist.config.check import check
 from gandist.config.resolve import resolve
-from gandist.contract.turn import Moment, Span, Turn
+from gandist.contract.turn import Memory, Moment, Seen, Span, Turn
 from gandist.testing import check_architecture
 from gandist.testing.tiny import RandomSamples
 from gandist.testing.trial import Trial, difference, play, play_in_two_goes
@@ -27,7 +28,9 @@ from tests.turns import Spread
 
 ROWS, CLASSES = 6, 3
 REGULARIZED = SemiSupervised(
-    conditional_entropy=0.3, pull_away=0.5, regularizers=[MeanTeacher(weight=2.0), VirtualAdversarial(weight=0.5)]
+    conditional_entropy=0.3,
+    pull_away=0.5,
+    regularizers=[MeanTeacher(weight=2.0), VirtualAdversarial(weight=0.5), InterpolationConsistency()],
 )
 
 
@@ -152,6 +155,45 @@ def test_the_teacher_is_the_smoothed_discriminator():
     assert teacher.weight.grad is None
 
 
+def mixed_turn(critic: nn.Module, teacher: nn.Module, method: InterpolationConsistency) -> Turn:
+    memory = Memory(method.memory(Facts((4,), CLASSES, 100, "any")))
+    return turn_of("discriminator", critic, smoothed={"discriminator": teacher}, memories={method.key: memory})
+
+
+@pytest.mark.parametrize("align", [True, False])
+def test_mixtures_have_the_mixed_classes_of_their_neighbours(align):
+    critic, teacher, method = Linear(0), Linear(1), InterpolationConsistency(temperature=0.4, align=align)
+    turn = mixed_turn(critic, teacher, method)
+    frequencies = np.array([0.2, 0.5, 0.3])
+    turn.memory(method).frequencies.copy_(torch.from_numpy(frequencies))
+    term = method.discriminator(turn)
+    drawn = Noise(3, 5, 0, method.key, start=0, stop=ROWS, total=ROWS, device=turn.device, dtype=torch.float64)
+    shares = 0.5 + drawn.uniform(ROWS, 1).numpy()[:, 0] / 2
+    samples, known = turn.real.numpy(), softmax(logits(teacher, turn.real)) ** (1 / 0.4)
+    known = known / known.sum(1, keepdims=True)
+    if align:
+        known = known / frequencies / (known / frequencies).sum(1, keepdims=True)
+    total = 0.0
+    for row, share in enumerate(shares):
+        after = (row + 1) % ROWS
+        mixed = share * samples[row] + (1 - share) * samples[after]
+        own = softmax(logits(critic, torch.from_numpy(mixed[None])))[0]
+        total -= (share * known[row] + (1 - share) * known[after]) @ np.log(own)
+    assert term.item() == pytest.approx(total / ROWS, abs=1e-12)
+    term.backward()
+    assert critic.weight.grad is not None
+    assert teacher.weight.grad is None
+
+
+def test_the_frequencies_of_classes_follow_the_teacher():
+    teacher, method = Linear(1), InterpolationConsistency(temperature=0.5, decay=0.9)
+    turn = mixed_turn(Linear(0), teacher, method)
+    method.discriminator(turn)
+    method.update(turn.memory(method), Seen("discriminator", [turn.seen], turn.span))
+    sharp = softmax(2 * logits(teacher, turn.real)).mean(0)
+    assert turn.memory(method).frequencies.numpy() == pytest.approx(0.9 / CLASSES + 0.1 * sharp, abs=1e-12)
+
+
 PLAYERS = {
     "mlp": (SemiSupervisedMlp(width=40, generator_width=12, latent=5, input_noise=0, noise=0), (1, 6, 6)),
     "conv": (SemiSupervisedConv(width=3, latent=5, input_dropout=0, dropout=0), (3, 16, 16)),
@@ -251,6 +293,10 @@ def test_a_good_config_is_taken():
         ),
         (
             {"loss": {"name": "semi-supervised", "regularizers": ["mean-teacher"]}},
+            "train.ema.players: [generator, discriminator]",
+        ),
+        (
+            {"loss": {"name": "semi-supervised", "regularizers": ["interpolation-consistency"]}},
             "train.ema.players: [generator, discriminator]",
         ),
         ({"loss": {"name": "semi-supervised", "regularizers": ["auxiliary-classifier"]}}, "leave dataset.labelled out"),
