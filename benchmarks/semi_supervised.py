@@ -37,7 +37,11 @@ class Supervised(SemiSupervised):
     """The cross entropy of the labelled samples alone."""
 
     name: ClassVar[str] = "supervised"
-    turns: ClassVar[tuple[str, ...]] = ("discriminator",)
+
+    @property
+    def turns(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The discriminator's."""
+        return ("discriminator",) * self.d_steps
 
     def discriminator(self, turn: Turn) -> dict[str, Tensor]:
         """-E log p(y | x)."""
@@ -50,7 +54,9 @@ def config_of(path: str, overrides: list[str], kind: str, seed: int) -> Config:
     """The config with this seed, of the run and of the choice of labels."""
     given = [*overrides, f"run.seed={seed}", f"dataset.labelled_seed={seed}", "cluster.workers=0"]
     config = resolve(compose(path, given))
-    return config if kind == "semi-supervised" else config.model_copy(update={"loss": Supervised()})
+    if kind == "semi-supervised":
+        return config
+    return config.model_copy(update={"loss": Supervised(d_steps=getattr(config.loss, "d_steps", 1))})
 
 
 def run(config: Config) -> dict[str, Any]:

@@ -88,6 +88,7 @@ CASES: dict[str, dict[str, Any]] = {
             "name": "semi-supervised",
             "pull_away": 0.1,
             "conditional_entropy": 0.1,
+            "d_steps": 2,
             "regularizers": ["mean-teacher", "virtual-adversarial", "interpolation-consistency"],
         },
         "train": {"ema": {"half_life": 100, "players": ["generator", "discriminator"]}},

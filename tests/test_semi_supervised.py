@@ -30,6 +30,7 @@ ROWS, CLASSES = 6, 3
 REGULARIZED = SemiSupervised(
     conditional_entropy=0.3,
     pull_away=0.5,
+    d_steps=2,
     regularizers=[MeanTeacher(weight=2.0), VirtualAdversarial(weight=0.5), InterpolationConsistency()],
 )
 
@@ -192,6 +193,10 @@ def test_the_frequencies_of_classes_follow_the_teacher():
     method.update(turn.memory(method), Seen("discriminator", [turn.seen], turn.span))
     sharp = softmax(2 * logits(teacher, turn.real)).mean(0)
     assert turn.memory(method).frequencies.numpy() == pytest.approx(0.9 / CLASSES + 0.1 * sharp, abs=1e-12)
+
+
+def test_the_generator_moves_after_so_many_turns_of_the_discriminator():
+    assert SemiSupervised(d_steps=3).turns == ("discriminator", "discriminator", "discriminator", "generator")
 
 
 PLAYERS = {

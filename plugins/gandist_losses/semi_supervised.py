@@ -27,12 +27,20 @@ class SemiSupervised(Loss):
         "labelled_classes": "set dataset.labelled to a number of samples",
     }
 
+    d_steps: int = Field(default=1, ge=1, le=1000)
+    """Discriminator turns, each with a fresh batch, before each turn of the generator, which saves time where the
+    classifier learns slowly."""
     unsupervised: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """Weight of what needs no labels in the discriminator's total; the authors' code has 0.5."""
     conditional_entropy: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Weight of the entropy of the classes of unlabelled samples: it makes the classifier sure (Dai et al. 2017)."""
     pull_away: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Weight of the generator's pull-away term: it keeps generated samples apart (Zhao et al. 2017, equation 4)."""
+
+    @property
+    def turns(self) -> tuple[str, ...]:  # type: ignore[override]
+        """`d_steps` turns of the discriminator, then one of the generator."""
+        return ("discriminator",) * self.d_steps + ("generator",)
 
     def refuse(self, facts: Facts) -> str | None:
         """Data without at least two classes."""
