@@ -81,6 +81,8 @@ def attempt(
             seen.step, seen.stopped = finished.step, finished.stopped
         except GandistError as error:
             seen.error = str(error)
+            # As a worker does; the checkpoint before is perhaps still being written.
+            around.writer.wait(60)
     return seen
 
 

@@ -151,8 +151,10 @@ def test_an_error_in_a_plugin_comes_with_the_turn(tmp_path: Path):
 def test_a_gradient_that_is_not_finite_is_never_saved(tmp_path: Path, role: str, at: int, kept: list[int]):
     """In a step that saves its own gradient tells; after another one the next step's logits do."""
     run = config(NanGradient(at=at, role=role), train={"log_every": 100})
+    around = Surroundings(tmp_path)
     with pytest.raises(RunError, match="not a finite number") as caught:
-        train(run, run.dataset.open(), Surroundings(tmp_path))
+        train(run, run.dataset.open(), around)
+    around.writer.wait(60)
     if at == 3:
         assert f"'gradient_norm' in the {role}'s turn of step 3" in str(caught.value)
     assert saved_steps(tmp_path) == kept
