@@ -31,7 +31,7 @@ REGULARIZED = SemiSupervised(
     conditional_entropy=0.3,
     pull_away=0.5,
     d_steps=2,
-    regularizers=[MeanTeacher(weight=2.0), VirtualAdversarial(weight=0.5), InterpolationConsistency()],
+    regularizers=[MeanTeacher(weight=2.0), VirtualAdversarial(weight=0.5), InterpolationConsistency(every=2)],
 )
 
 

@@ -60,8 +60,8 @@ class InterpolationConsistency(Regularizer):
         return turn.everyone(-(target * log_softmax(classes.to(turn.dtype), 1)).sum(1)).mean()
 
     def update(self, memory: Memory, seen: Seen) -> None:
-        """Moves the mean towards that of the turn's global batch."""
-        if seen.role == "discriminator":
+        """Moves the mean towards that of the turn's global batch, if this regularizer had a part in it."""
+        if self.key in seen:
             memory.frequencies.lerp_(seen[self.key].double().mean(0), 1.0 - self.decay)
 
 
