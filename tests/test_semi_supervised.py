@@ -186,6 +186,15 @@ def test_mixtures_have_the_mixed_classes_of_their_neighbours(align):
     assert teacher.weight.grad is None
 
 
+def test_a_class_that_the_teacher_never_gives_leaves_the_term_finite():
+    teacher, method = Linear(1), InterpolationConsistency()
+    with torch.no_grad():
+        teacher.bias[0] = -1e4
+    turn = mixed_turn(Linear(0), teacher, method)
+    turn.memory(method).frequencies[0] = 0
+    assert method.discriminator(turn).isfinite()
+
+
 def test_the_frequencies_of_classes_follow_the_teacher():
     teacher, method = Linear(1), InterpolationConsistency(temperature=0.5, decay=0.9)
     turn = mixed_turn(Linear(0), teacher, method)

@@ -49,7 +49,8 @@ class InterpolationConsistency(Regularizer):
             teacher = (logits / self.temperature).softmax(1)
             turn.remember(self.key, teacher)
             if self.align:
-                teacher = teacher / turn.memory(self).frequencies.to(teacher)
+                # A class that the teacher never gives must not become 0 / 0.
+                teacher = teacher / turn.memory(self).frequencies.to(teacher).clamp_min(1e-6)
                 teacher = teacher / teacher.sum(1, keepdim=True)
             share = 0.5 + 0.5 * turn.noise(self.key).uniform(len(turn), 1)
             target = share * teacher + (1.0 - share) * _next(teacher, turn)
