@@ -22,13 +22,13 @@ pytestmark = pytest.mark.arithmetic
 DCGAN = {"name": "dcgan", "width": 4, "latent": 8, "norm": "none"}
 
 
-def config(**given: Any) -> Config:
+def config(architecture: dict[str, Any] | None = None, **given: Any) -> Config:
     regularizers = [{"name": "r1", "weight": 1.0, "every": 2}]
     return Config.model_validate(
         {
             "run": {"name": "fast"},
             "dataset": {"name": "digits", "size": 16},
-            "architecture": DCGAN,
+            "architecture": {**DCGAN, **(architecture or {})},
             "loss": {"name": "non-saturating", "regularizers": regularizers},
             "optimizer": {role: PlainDescent(lr=0.05) for role in ("generator", "discriminator")},
             "train": {"images": 32, "batch_size": 8, "log_every": 2, **given},
@@ -67,8 +67,11 @@ def test_turns_on_slopes_are_not_compiled(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPUs")
-def test_compiled_networks_train_alike(tmp_path):
-    plain, compiled = trained(tmp_path), trained(tmp_path, compile=True)
+@pytest.mark.parametrize("norm", ["none", "spectral"])
+def test_compiled_networks_train_alike(tmp_path, norm: str):
+    """Spectral norm: a forward of real samples and one of fakes before the backward pass."""
+    plain = trained(tmp_path / "plain", architecture={"norm": norm})
+    compiled = trained(tmp_path / "compiled", architecture={"norm": norm}, compile=True)
     assert compiled.keys() == plain.keys()
     for name, tensor in plain.items():
         torch.testing.assert_close(compiled[name], tensor, atol=1e-5, rtol=1e-4)

@@ -1,12 +1,15 @@
 """The fast layers against torch's plain ones: values, gradients and second gradients in float64."""
 
+import copy
 import math
 
 import gandist_architectures.convolutions as faster
 import gandist_architectures.layers as fast
 import pytest
 import torch
+from gandist_architectures.spectral import spectral
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")
 
@@ -117,13 +120,27 @@ def test_layer_norm_is_over_all_but_the_batch():
 
 def test_spectral_divides_by_the_largest_singular_value():
     torch.manual_seed(0)
-    layer = fast.spectral(nn.Conv2d(3, 8, 3), "spectral")
+    layer = spectral(nn.Conv2d(3, 8, 3), "spectral")
     for _ in range(50):
         layer(torch.randn(1, 3, 4, 4))
     assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1.0, abs=1e-4)
     plain = nn.Conv2d(3, 8, 3)
-    assert fast.spectral(plain, "none") is plain
+    assert spectral(plain, "none") is plain
     assert not hasattr(plain, "parametrizations")
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 8, 3), nn.Linear(5, 4), nn.Embedding(6, 3)], ids=str)
+def test_spectral_is_torchs_to_the_bit(layer: nn.Module):
+    mine, theirs = copy.deepcopy(layer), copy.deepcopy(layer)
+    for module, normalise in ((mine, lambda one: spectral(one, "spectral")), (theirs, spectral_norm)):
+        torch.manual_seed(0)
+        normalise(module)
+        for _ in range(3):
+            module.weight.square().sum().backward()  # type: ignore[operator]
+    assert mine.state_dict().keys() == theirs.state_dict().keys()
+    assert all(torch.equal(mine.state_dict()[name], tensor) for name, tensor in theirs.state_dict().items())
+    for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+        assert (one.grad is None and other.grad is None) or torch.equal(one.grad, other.grad)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])

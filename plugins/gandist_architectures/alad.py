@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gandist import Verdict
-from gandist_architectures.layers import Dropout, LeakyReLU, at_least_float32, spectral
+from gandist_architectures.layers import Dropout, LeakyReLU, at_least_float32
+from gandist_architectures.spectral import spectral
 
 _NORM = "Norm of the weights of the discriminators and the encoder, of all but their last layers."
 Norm = Annotated[Literal["spectral", "none"], Field(description=_NORM)]

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from gandist import Architecture, Facts, Noise
 from gandist_architectures.attention import Attention, no_attention_at, with_attention
 from gandist_architectures.conditioning import ConditionalBatchNorm, Projection, unlabelled
-from gandist_architectures.layers import ReLU, at_least_float32, channels_last, kernels_last, spectral
+from gandist_architectures.layers import ReLU, at_least_float32, channels_last, kernels_last
 from gandist_architectures.packing import Packing, mixed_packs, packed
 from gandist_architectures.residual import DownBlock, UpBlock
 from gandist_architectures.sizes import wrong_size
+from gandist_architectures.spectral import spectral
 
 STAGES = {
     32: ((4, 4, 4, 4), (4, 4, 4, 4)),

@@ -8,7 +8,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gandist import Facts, Verdict
-from gandist_architectures.layers import at_least_float32, spectral
+from gandist_architectures.layers import at_least_float32
+from gandist_architectures.spectral import spectral
 
 Conditioning = Annotated[
     Literal["none", "projection", "auxiliary-classifier"],

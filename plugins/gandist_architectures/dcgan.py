@@ -25,10 +25,10 @@ from gandist_architectures.layers import (
     channels_last,
     kernels_last,
     layer_norm,
-    spectral,
 )
 from gandist_architectures.packing import Packing, mixed_packs, packed
 from gandist_architectures.sizes import wrong_size
+from gandist_architectures.spectral import spectral
 
 SIZES = (16, 32, 64, 128)
 SPREAD = 0.02

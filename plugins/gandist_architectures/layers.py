@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 
 def at_least_float32(value: Tensor) -> Tensor:
@@ -112,6 +111,9 @@ class LeakyReLU(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """max(x, 0) + slope · min(x, 0)."""
+        if torch.compiler.is_compiling():
+            # Such code is never differentiated twice, and its compiler overwrites what it can.
+            return F.leaky_relu(input, self.slope)
         if torch.is_grad_enabled() and input.requires_grad:
             # A view that is overwritten costs copies in the backward pass, and torch has no second derivative of a
             # recomputed block with one. Nothing more is kept: the input is let go.
@@ -168,8 +170,3 @@ class AvgPool2d(nn.Module):
 def layer_norm(channels: int) -> nn.Module:
     """Layer norm of (B, C, H, W) over all but B, a gain and bias per channel (Gulrajani et al. 2017, section 4)."""
     return nn.GroupNorm(1, channels)
-
-
-def spectral(module: nn.Module, norm: str) -> nn.Module:
-    """The module, its weight divided by its largest singular value if `norm` is "spectral" (Miyato et al. 2018)."""
-    return spectral_norm(module) if norm == "spectral" else module

@@ -6,8 +6,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gandist import Architecture, Facts, Noise
-from gandist_architectures.layers import LeakyReLU, ReLU, at_least_float32, spectral
+from gandist_architectures.layers import LeakyReLU, ReLU, at_least_float32
 from gandist_architectures.packing import Packing, packed
+from gandist_architectures.spectral import spectral
 
 
 def dense(inputs: int, width: int, depth: int, outputs: int, activation: str, norm: str = "none") -> nn.Sequential:

@@ -18,8 +18,9 @@ from gandist_architectures.conditioning import (
     unlabelled,
 )
 from gandist_architectures.convolutions import Collapse, FromImages
-from gandist_architectures.layers import Dropout, LeakyReLU, at_least_float32, channels_last, kernels_last, spectral
+from gandist_architectures.layers import Dropout, LeakyReLU, at_least_float32, channels_last, kernels_last
 from gandist_architectures.packing import Packing, mixed_packs, packed
+from gandist_architectures.spectral import spectral
 
 SIZE = 28
 

@@ -21,10 +21,11 @@ from gandist_architectures.conditioning import (
     label_head,
     unlabelled,
 )
-from gandist_architectures.layers import ReLU, at_least_float32, channels_last, kernels_last, spectral
+from gandist_architectures.layers import ReLU, at_least_float32, channels_last, kernels_last
 from gandist_architectures.packing import Packing, mixed_packs, packed
 from gandist_architectures.residual import DownBlock, Finish, UpBlock
 from gandist_architectures.sizes import wrong_size
+from gandist_architectures.spectral import spectral
 
 SIZES = (32, 64, 128)
 
