@@ -12,14 +12,13 @@ import importlib.util
 import statistics
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import textbook
 import torch
+from contestant import Contestant, Run
 from textbook import WORKLOADS, Workload
 
 from gandist import Facts, Source
@@ -32,48 +31,6 @@ from gandist.training.surroundings import Announce, Surroundings
 GANDIST, TEXTBOOK = "gandist", "textbook"
 WARM_UP = 2.0
 """CPU seconds of each contestant that are left out."""
-
-Run = Callable[[Callable[[int], None]], None]
-"""A loop that calls its argument with the number of images after each step."""
-
-
-class Contestant:
-    """A training loop in a thread, which runs only while it is its turn."""
-
-    def __init__(self, run: Run) -> None:
-        self._run, self._error = run, None
-        self._images, self._deadline = 0, 0.0
-        self._go, self._rests = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._train, daemon=True)
-
-    def _train(self) -> None:
-        torch.set_num_threads(1)
-        self._go.wait()
-        try:
-            self._run(self._stepped)
-        except BaseException as error:
-            self._error = error
-        self._rests.set()
-
-    def _stepped(self, images: int) -> None:
-        self._images += images
-        if time.process_time() >= self._deadline:
-            self._go.clear()
-            self._rests.set()
-            self._go.wait()
-
-    def race(self, seconds: float) -> float:
-        """Images per CPU-second over whole steps, at least so many CPU seconds long."""
-        if not self._thread.is_alive():
-            self._thread.start()
-        self._images, begin = 0, time.process_time()
-        self._deadline = begin + seconds
-        self._rests.clear()
-        self._go.set()
-        self._rests.wait()
-        if self._error is not None:
-            raise self._error
-        return self._images / (time.process_time() - begin)
 
 
 class RandomImages(Source):

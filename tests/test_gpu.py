@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from gandist import Facts, Source
 from gandist.config.resolve import resolve
 from gandist.training import checkpoint
 from gandist.training.batchnorm import SyncBatchNorm
@@ -21,6 +23,16 @@ from tests.turns import adversarial
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
 
 STEPS = 6
+USUAL = {
+    "mlp-conv": ({"name": "mlp-conv"}, (1, 28, 28), 0),
+    "dcgan": ({"name": "dcgan"}, (3, 64, 64), 0),
+    "sngan-resnet": ({"name": "sngan-resnet", "width": 128}, (3, 32, 32), 0),
+    "sagan": ({"name": "sngan-resnet", "attention": 64, "conditioning": "projection"}, (3, 128, 128), 10),
+    "biggan": ({"name": "biggan", "conditioning": "projection"}, (3, 128, 128), 10),
+    "stylegan2": ({"name": "stylegan2", "channel_base": 16384}, (3, 256, 256), 0),
+    "r3gan": ({"name": "r3gan"}, (3, 256, 256), 0),
+}
+"""Every architecture of images at the size that its paper is best known for: its section, shape and classes."""
 ARCHITECTURES = {"mlp-conv": 28, "dcgan": 32, "sngan-resnet": 32}
 
 
@@ -37,8 +49,22 @@ def config(loss: str, architecture: str, steps: int = STEPS, **train: Any) -> di
     }
 
 
-def trained(mapping: dict[str, Any], folder: Path, stop_at: int = 0, device: str = "cuda") -> list[dict[str, float]]:
-    """Log lines of a run. stop_at: number of the log line after which it is asked to stop."""
+class RandomImages(Source):
+    """Noise, with labels if there are classes."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
+        self.facts = Facts(shape, classes, 64, "random")
+
+    def read(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        count = len(indices)
+        labels = {"labels": torch.arange(count) % self.facts.classes} if self.facts.classes else {}
+        return {"real": torch.rand(count, *self.facts.shape) * 2 - 1, **labels}
+
+
+def trained(
+    mapping: dict[str, Any], folder: Path, stop_at: int = 0, device: str = "cuda", source: Source | None = None
+) -> list[dict[str, float]]:
+    """Log lines of a run. stop_at: number of the log line after which it is asked to stop. source: not the config's."""
     run, lines = resolve(mapping), list[dict[str, float]]()
 
     def watch(view: RunView) -> Announce:
@@ -57,7 +83,7 @@ def trained(mapping: dict[str, Any], folder: Path, stop_at: int = 0, device: str
     if run.train.deterministic:
         torch.use_deterministic_algorithms(True)
     try:
-        train(run, run.dataset.open(), around)
+        train(run, source or run.dataset.open(), around)
     finally:
         torch.use_deterministic_algorithms(False)
     return lines
@@ -73,6 +99,17 @@ def test_every_pair_trains(tmp_path: Path, loss: str, architecture: str, precisi
     assert lines[-1]["memory/gpu_gib"] > 0
     networks, _ = checkpoint.load(tmp_path / "checkpoints" / "step-00000002")
     assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in networks.values())
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_everything_fast_together_trains_at_the_usual_size(tmp_path: Path, name: str):
+    """bf16, channels_last and compiled networks; a penalty on every second turn, which is not compiled."""
+    architecture, shape, classes = USUAL[name]
+    mapping = config("hinge", "dcgan", steps=2, precision="bf16", channels_last=True, compile=True)
+    source = RandomImages(shape, classes)
+    lines = trained({**mapping, "architecture": architecture}, tmp_path, source=source)
+    assert lines
+    assert all(math.isfinite(value) for line in lines for value in line.values())
 
 
 def test_a_deterministic_run_that_goes_on_ends_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -241,6 +241,17 @@ def test_spectral_norm_iterates_once_a_training_forward(fields: dict[str, Any], 
     assert all(calls == [1] for calls in steps)
 
 
+@cases(*{fields["name"]: (fields, shape) for fields, shape in zoo.QUICK}.values())
+def test_networks_compile_in_one_piece(fields: dict[str, Any], shape: tuple[int, ...]):
+    """A break in the graph is a call into Python in each step. Nothing is compiled here, only traced."""
+    torch.compiler.reset()
+    generator, discriminator = zoo.build(fields, shape)
+    latents, labels = generator.draw(zoo.noise(4), 4), torch.arange(4) % 3
+    images = torch.randn(4, *shape)
+    for network, batch in ((generator, latents), (discriminator, images)):
+        torch.compile(network, backend="eager", fullgraph=True)(batch, labels)
+
+
 @cases(*zoo.QUICK)
 def test_labels_change_samples_and_verdicts_of_conditional_players_only(fields: dict[str, Any], shape: tuple[int, ...]):
     generator, discriminator = zoo.build(fields, shape)
