@@ -5,11 +5,35 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
+from gandist import Source
+from gandist.config.schema import Config
+from gandist.training.loop import train
+from gandist.training.surroundings import Surroundings
+
 Run = Callable[[Callable[[int], None]], None]
 """A loop that calls its argument with the number of images after each step."""
+
+
+def gandist_loop(config: Config, source: Source, **around: Any) -> Run:
+    """gandist's own loop, as a worker runs it. around: fields of Surroundings."""
+
+    def run(stepped: Callable[[int], None]) -> None:
+        done = 0
+
+        def post(phase: str, step: int, images: int) -> None:
+            # The loop says where it is several times a step.
+            nonlocal done
+            if step > done:
+                done = step
+                stepped(config.images_per_step)
+
+        train(config, source, Surroundings(**around, post=post))
+
+    return run
 
 
 class Contestant:

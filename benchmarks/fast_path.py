@@ -13,19 +13,17 @@ import argparse
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from contestant import Contestant
+from contestant import Contestant, gandist_loop
 
-from gandist import Facts, Source
 from gandist.config.compose import compose
 from gandist.config.resolve import resolve
-from gandist.training.loop import train
-from gandist.training.surroundings import Surroundings
+from gandist.testing.tiny import RandomSamples
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 FAST = ("train.precision=bf16", "train.channels_last=true", "train.compile=true")
@@ -63,37 +61,11 @@ RECIPES = {
 }
 
 
-class RandomImages(Source):
-    """Noise with random labels."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self._images = torch.rand(ROWS, *recipe.shape) * 2 - 1
-        self._labels = torch.arange(ROWS) % recipe.classes if recipe.classes else None
-        self.facts = Facts(recipe.shape, recipe.classes, ROWS, "random")
-
-    def read(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
-        chosen = torch.as_tensor(indices)
-        labels = {} if self._labels is None else {"labels": self._labels[chosen]}
-        return {"real": self._images[chosen], **labels}
-
-
 def contestant(recipe: Recipe, folder: Path, changes: Sequence[str], device: torch.device) -> Contestant:
     """gandist's loop with the recipe, as a worker runs it."""
     config = resolve(compose(CONFIGS / recipe.config, [*recipe.changes, *changes, "train.save_every=1_000_000"]))
-
-    def run(stepped: Callable[[int], None]) -> None:
-        done = 0
-
-        def post(phase: str, step: int, images: int) -> None:
-            # The loop says where it is several times a step.
-            nonlocal done
-            if step > done:
-                done = step
-                stepped(config.images_per_step)
-
-        train(config, RandomImages(recipe), Surroundings(folder=folder, device=device, post=post))
-
-    return Contestant(run, device)
+    images = RandomSamples(shape=recipe.shape, classes=recipe.classes, size=ROWS).open()
+    return Contestant(gandist_loop(config, images, folder=folder, device=device), device)
 
 
 def measure(recipe: Recipe, fast: Sequence[str], rounds: int, seconds: float, device: torch.device) -> Rates:

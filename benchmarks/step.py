@@ -18,15 +18,14 @@ from typing import Any
 
 import textbook
 import torch
-from contestant import Contestant, Run
+from contestant import Contestant, Run, gandist_loop
 from textbook import WORKLOADS, Workload
 
 from gandist import Facts, Source
 from gandist.config.resolve import resolve
 from gandist.launch.watching import Watchers
-from gandist.training.loop import train
 from gandist.training.run import RunView
-from gandist.training.surroundings import Announce, Surroundings
+from gandist.training.surroundings import Announce
 
 GANDIST, TEXTBOOK = "gandist", "textbook"
 WARM_UP = 2.0
@@ -61,19 +60,7 @@ def gandist(workload: Workload, folder: Path) -> Run:
     def watch(run: RunView) -> Announce:
         return Watchers(config, run, "rank 0", lambda text: print(text, file=sys.stderr)).announce
 
-    def run(stepped: Callable[[int], None]) -> None:
-        done = 0
-
-        def post(phase: str, step: int, images: int) -> None:
-            # The loop says where it is several times a step.
-            nonlocal done
-            if step > done:
-                done = step
-                stepped(config.images_per_step)
-
-        train(config, RandomImages(workload), Surroundings(folder=folder, watch=watch, post=post))
-
-    return run
+    return gandist_loop(config, RandomImages(workload), folder=folder, watch=watch)
 
 
 def by_hand(workload: Workload, reuse: bool) -> Run:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from gandist import Facts, Source
+from gandist import Source
 from gandist.config.resolve import resolve
+from gandist.testing.tiny import RandomSamples
 from gandist.training import checkpoint
 from gandist.training.batchnorm import SyncBatchNorm
 from gandist.training.loop import train
@@ -47,18 +47,6 @@ def config(loss: str, architecture: str, steps: int = STEPS, **train: Any) -> di
         "loss": {"name": loss, "regularizers": [{"name": "r1", "weight": 0.1, "every": 2}]},
         "train": {**sections, **train},
     }
-
-
-class RandomImages(Source):
-    """Noise, with labels if there are classes."""
-
-    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
-        self.facts = Facts(shape, classes, 64, "random")
-
-    def read(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
-        count = len(indices)
-        labels = {"labels": torch.arange(count) % self.facts.classes} if self.facts.classes else {}
-        return {"real": torch.rand(count, *self.facts.shape) * 2 - 1, **labels}
 
 
 def trained(
@@ -106,7 +94,7 @@ def test_everything_fast_together_trains_at_the_usual_size(tmp_path: Path, name:
     """bf16, channels_last and compiled networks; a penalty on every second turn, which is not compiled."""
     architecture, shape, classes = USUAL[name]
     mapping = config("hinge", "dcgan", steps=2, precision="bf16", channels_last=True, compile=True)
-    source = RandomImages(shape, classes)
+    source = RandomSamples(shape=shape, classes=classes).open()
     lines = trained({**mapping, "architecture": architecture}, tmp_path, source=source)
     assert lines
     assert all(math.isfinite(value) for line in lines for value in line.values())

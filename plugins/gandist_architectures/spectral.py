@@ -46,6 +46,6 @@ def spectral(module: nn.Module, norm: str) -> nn.Module:
     For layers whose weight has the outputs first: linear, convolutions, embeddings.
     """
     if norm == "spectral":
-        weight: Tensor = module.weight  # type: ignore[assignment]
+        weight = module.get_parameter("weight")
         parametrize.register_parametrization(module, "weight", SpectralNorm(weight, n_power_iterations=1, dim=0))
     return module
