@@ -8,6 +8,8 @@ from gandist_losses.hinge import Hinge
 from gandist_losses.least_squares import LeastSquares
 from gandist_losses.logistic import Logistic
 from gandist_losses.non_saturating import NonSaturating
+from gandist_losses.r1 import R1
+from gandist_losses.r2 import R2
 from gandist_losses.r3gan import R3GAN
 from gandist_losses.relativistic_average import RelativisticAverage
 from gandist_losses.wasserstein import Wasserstein
@@ -100,6 +102,15 @@ def test_r3gan_of_a_bowl_has_slopes_of_its_own_at_real_and_fake():
     for name, points in (("r1", real), ("r2", turn.fake)):
         squares = mean(sum(x * x for x in row) for row in points.tolist())
         assert terms[name].item() == pytest.approx(0.49 * squares / 2, abs=1e-12)
+
+
+def test_r3gan_leaves_its_penalties_to_lazy_regularizers():
+    turn = make_turn("discriminator", Bowl(0.7), torch.randn(6, 3, dtype=torch.float64), differentiable=True)
+    eager, lazy = R3GAN(gamma=0.2).discriminator(turn), R3GAN(gamma=0.0).discriminator(turn)
+    penalties = R1(weight=0.2, every=8), R2(weight=0.2, every=8)
+    added = [term.discriminator(turn) * term.strength(0) / term.every for term in penalties]
+    assert list(lazy) == ["total"]
+    assert (lazy["total"] + sum(added)).item() == pytest.approx(eager["total"].item(), abs=1e-12)
 
 
 def test_the_weight_of_r3gan_follows_the_images_seen():
